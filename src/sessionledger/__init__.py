@@ -1,0 +1,109 @@
+"""The durable record of conversations with AI agents: never lost, never doubled, never out of order.
+
+Importing this package imports no database library; `connect` and `connect_async` do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sessionledger.domain.errors import (
+    ArchiveChecksumError,
+    ArchiveError,
+    ArchiveFormatError,
+    ArchiveLimitError,
+    ArchiveSignatureError,
+    ArchiveVersionError,
+    CommitOutcomeUnknownError,
+    InvalidInputError,
+    MessageConflictError,
+    SchemaRevisionError,
+    SequenceConflictError,
+    SessionExistsError,
+    SessionLedgerError,
+    SessionNotFoundError,
+    StorageError,
+    StorageFullError,
+    StorageUnavailableError,
+    UsageConflictError,
+    VersionConflictError,
+)
+from sessionledger.domain.ids import message_id_for, new_id, session_id_for
+from sessionledger.domain.models import (
+    ArchiveReceipt,
+    NewMessage,
+    Session,
+    SessionMessage,
+    SessionPage,
+    TokenUsage,
+)
+from sessionledger.domain.service import AsyncSessionService, SessionService
+
+if TYPE_CHECKING:
+    from sessionledger.application.services import AsyncPersistentSessionService, PersistentSessionService
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArchiveChecksumError",
+    "ArchiveError",
+    "ArchiveFormatError",
+    "ArchiveLimitError",
+    "ArchiveReceipt",
+    "ArchiveSignatureError",
+    "ArchiveVersionError",
+    "AsyncSessionService",
+    "CommitOutcomeUnknownError",
+    "InvalidInputError",
+    "MessageConflictError",
+    "NewMessage",
+    "SchemaRevisionError",
+    "SequenceConflictError",
+    "Session",
+    "SessionExistsError",
+    "SessionLedgerError",
+    "SessionMessage",
+    "SessionNotFoundError",
+    "SessionPage",
+    "SessionService",
+    "StorageError",
+    "StorageFullError",
+    "StorageUnavailableError",
+    "TokenUsage",
+    "UsageConflictError",
+    "VersionConflictError",
+    "connect",
+    "connect_async",
+    "message_id_for",
+    "new_id",
+    "session_id_for",
+]
+
+
+def connect(url: str, *, namespace: str = "default", **options: Any) -> PersistentSessionService:
+    """Open a database and return its session service.
+
+    An SQLite file is made and upgraded on first use. A server is never migrated by itself: it is verified, and the
+    error prints the command to run.
+
+    Args:
+        url: Of the database, e.g. `sqlite:///agent.db` or `postgresql://user@host/name`.
+        namespace: The tenant the service is bound to.
+        options: `retry_seconds`, and what SQLAlchemy's `create_engine` takes.
+
+    Raises:
+        InvalidInputError: The URL or the namespace is none.
+        SchemaRevisionError: The server's tables are missing, older, newer or not ours.
+        StorageError: The database cannot be reached or opened.
+        ImportError: The driver is not installed; the text names the extra to install.
+    """
+    from sessionledger.application.services import PersistentSessionService
+
+    return PersistentSessionService.connect(url, namespace=namespace, **options)
+
+
+async def connect_async(url: str, *, namespace: str = "default", **options: Any) -> AsyncPersistentSessionService:
+    """As `connect`, for callers that await; needs the extra `async`."""
+    from sessionledger.application.services import AsyncPersistentSessionService
+
+    return await AsyncPersistentSessionService.connect(url, namespace=namespace, **options)

@@ -1,0 +1,488 @@
+"""The contract on a relational database: about a line a method, because the work is shared (see `work.py`)."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
+
+from sessionledger import __version__
+from sessionledger.application.services.work import SessionWork
+from sessionledger.domain.archive import ArchiveLimits, ArchiveReader, ArchiveWriter
+from sessionledger.domain.content import JSON
+from sessionledger.domain.errors import ArchiveLimitError, SchemaRevisionError
+from sessionledger.domain.models import ArchiveReceipt, NewMessage, Session, SessionMessage, SessionPage, TokenUsage
+from sessionledger.domain.service import (
+    UNSET,
+    AsyncSessionService,
+    Messages,
+    Metadata,
+    SessionOrder,
+    SessionService,
+    Unset,
+    Usage,
+)
+from sessionledger.infrastructure.database.dialects import create_file
+from sessionledger.infrastructure.database.engine import Database, JoinedDatabase
+from sessionledger.infrastructure.database.revision import EXPECTED
+
+if TYPE_CHECKING:
+    from sessionledger.infrastructure.database.aio import AsyncDatabase, AsyncJoinedDatabase
+
+GENERATOR = f"sessionledger {__version__}"
+COPY_BLOCK = 1024 * 1024
+
+
+class PersistentSessionService(SessionService):
+    """Sessions in a relational database, for callers that block.
+
+    Args:
+        database: A `Database`, or `Database.joined(…)` to work inside the caller's own transaction.
+        namespace: The tenant the service is bound to.
+
+    Raises:
+        InvalidInputError: The namespace is no name.
+    """
+
+    def __init__(self, database: Database | JoinedDatabase, *, namespace: str = "default") -> None:
+        self._database = database
+        self._work = SessionWork(namespace)
+
+    @classmethod
+    def connect(cls, url: str, *, namespace: str = "default", **options: Any) -> Self:
+        """See `sessionledger.connect`."""
+        database = Database(url, **options)
+        service = cls(database, namespace=namespace)
+        if database.dialect.embedded:
+            create_file(database.engine)
+        try:
+            database.verify()
+        except SchemaRevisionError as error:
+            if not (database.dialect.embedded and error.upgradable):
+                database.close()
+                raise
+            from sessionledger.infrastructure.database import schema  # brings Alembic, which few processes need
+
+            schema.upgrade(database)
+        return service
+
+    @property
+    def namespace(self) -> str:
+        """The tenant the service is bound to."""
+        return self._work.namespace
+
+    def create(
+        self,
+        *,
+        actor_name: str | None = None,
+        key: str | None = None,
+        title: str | None = None,
+        metadata: Metadata | None = None,
+        workspace: str | None = None,
+        session_id: str | None = None,
+    ) -> Session:
+        """See `SessionService.create`."""
+        work = self._work.create(
+            actor_name=actor_name,
+            key=key,
+            title=title,
+            metadata=metadata,
+            workspace=workspace,
+            session_id=session_id,
+        )
+        return self._database.write(*work)
+
+    def get(self, session_id: str) -> Session:
+        """See `SessionService.get`."""
+        return self._database.read(self._work.get(session_id))
+
+    def find(self, key: str) -> Session | None:
+        """See `SessionService.find`."""
+        return self._database.read(self._work.find(key))
+
+    def get_or_create(
+        self,
+        key: str,
+        *,
+        actor_name: str | None = None,
+        title: str | None = None,
+        metadata: Metadata | None = None,
+        workspace: str | None = None,
+    ) -> Session:
+        """See `SessionService.get_or_create`."""
+        work = self._work.get_or_create(key, actor_name=actor_name, title=title, metadata=metadata, workspace=workspace)
+        return self._database.write(*work)
+
+    def list(
+        self,
+        *,
+        actor_name: str | None = None,
+        workspace: str | None = None,
+        include_archived: bool = False,
+        order: SessionOrder = "newest",
+        limit: int = 50,
+        cursor: str | None = None,
+        offset: int = 0,
+    ) -> SessionPage:
+        """See `SessionService.list`."""
+        work = self._work.list(
+            actor_name=actor_name,
+            workspace=workspace,
+            include_archived=include_archived,
+            order=order,
+            limit=limit,
+            cursor=cursor,
+            offset=offset,
+        )
+        return self._database.read(work)
+
+    def update(
+        self,
+        session_id: str,
+        *,
+        title: str | None | Unset = UNSET,
+        actor_name: str | None | Unset = UNSET,
+        metadata: Metadata | None | Unset = UNSET,
+        archived: bool | Unset = UNSET,
+        expected_version: int | None = None,
+    ) -> Session:
+        """See `SessionService.update`."""
+        work = self._work.update(
+            session_id,
+            title=title,
+            actor_name=actor_name,
+            metadata=metadata,
+            archived=archived,
+            expected_version=expected_version,
+        )
+        return self._database.write(*work)
+
+    def delete(self, session_id: str) -> None:
+        """See `SessionService.delete`."""
+        return self._database.write(*self._work.delete(session_id))
+
+    def append_message(
+        self,
+        session_id: str,
+        role: str,
+        content: JSON,
+        *,
+        format: str | None = None,  # noqa: A002 - the design's word
+        tool_call_id: str | None = None,
+        metadata: Metadata | None = None,
+        usage: Usage | None = None,
+        model: str | None = None,
+        message_id: str | None = None,
+        expected_sequence: int | None = None,
+    ) -> SessionMessage:
+        """See `SessionService.append_message`."""
+        message = NewMessage(
+            role=role,
+            content=content,
+            format=format,
+            tool_call_id=tool_call_id,
+            metadata=metadata,
+            usage=usage,
+            model=model,
+            message_id=message_id,
+        )
+        return (self.append_messages(session_id, [message], expected_sequence=expected_sequence))[0]
+
+    def append_messages(
+        self,
+        session_id: str,
+        messages: Sequence[NewMessage | Mapping[str, object]],
+        *,
+        expected_sequence: int | None = None,
+    ) -> Messages:
+        """See `SessionService.append_messages`."""
+        return self._database.write(
+            *self._work.append_messages(session_id, messages, expected_sequence=expected_sequence)
+        )
+
+    def get_messages(
+        self,
+        session_id: str,
+        *,
+        after: int = 0,
+        before: int | None = None,
+        limit: int | None = None,
+        last: int | None = None,
+    ) -> Messages:
+        """See `SessionService.get_messages`."""
+        return self._database.read(
+            self._work.get_messages(session_id, after=after, before=before, limit=limit, last=last)
+        )
+
+    def export_session(self, session_id: str, file: BinaryIO) -> ArchiveReceipt:
+        """See `SessionService.export_session`."""
+        writer = ArchiveWriter(GENERATOR, EXPECTED)
+        for lines in self._database.stream(self._work.export_session(session_id, writer)):
+            _write(file, lines)
+        return writer.receipt()
+
+    def import_session(self, file: BinaryIO, *, as_copy: bool = False) -> Session:
+        """See `SessionService.import_session`."""
+        with _seekable(file) as seekable:
+            archive = ArchiveReader(seekable)
+            return self._database.write(*self._work.import_session(archive, as_copy=as_copy))
+
+    def update_token_usage(
+        self,
+        session_id: str,
+        *,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        cached_input_tokens: int = 0,
+        cache_write_tokens: int = 0,
+        reasoning_tokens: int = 0,
+        cost: Decimal | None = None,
+        model: str | None = None,
+        usage_id: str | None = None,
+    ) -> TokenUsage:
+        """See `SessionService.update_token_usage`."""
+        usage = TokenUsage(input_tokens, output_tokens, cached_input_tokens, cache_write_tokens, reasoning_tokens, cost)
+        return self._database.write(*self._work.update_token_usage(session_id, usage, model=model, usage_id=usage_id))
+
+    def close(self) -> None:
+        """See `SessionService.close`."""
+        self._database.close()
+
+
+class AsyncPersistentSessionService(AsyncSessionService):
+    """Sessions in a relational database, for callers that await; see `PersistentSessionService`."""
+
+    def __init__(self, database: AsyncDatabase | AsyncJoinedDatabase, *, namespace: str = "default") -> None:
+        self._database = database
+        self._work = SessionWork(namespace)
+
+    @classmethod
+    async def connect(cls, url: str, *, namespace: str = "default", **options: Any) -> Self:
+        """See `sessionledger.connect_async`."""
+        from sessionledger.infrastructure.database.aio import AsyncDatabase  # needs greenlet, which `async` brings
+
+        database = AsyncDatabase(url, **options)
+        service = cls(database, namespace=namespace)
+        if database.dialect.embedded:
+            create_file(database.engine.sync_engine)
+        try:
+            await database.verify()
+        except SchemaRevisionError as error:
+            if not (database.dialect.embedded and error.upgradable):
+                await database.close()
+                raise
+            from sessionledger.infrastructure.database import schema
+
+            await schema.upgrade_async(database)
+        return service
+
+    @property
+    def namespace(self) -> str:
+        """The tenant the service is bound to."""
+        return self._work.namespace
+
+    async def create(
+        self,
+        *,
+        actor_name: str | None = None,
+        key: str | None = None,
+        title: str | None = None,
+        metadata: Metadata | None = None,
+        workspace: str | None = None,
+        session_id: str | None = None,
+    ) -> Session:
+        """See `SessionService.create`."""
+        work = self._work.create(
+            actor_name=actor_name,
+            key=key,
+            title=title,
+            metadata=metadata,
+            workspace=workspace,
+            session_id=session_id,
+        )
+        return await self._database.write(*work)
+
+    async def get(self, session_id: str) -> Session:
+        """See `SessionService.get`."""
+        return await self._database.read(self._work.get(session_id))
+
+    async def find(self, key: str) -> Session | None:
+        """See `SessionService.find`."""
+        return await self._database.read(self._work.find(key))
+
+    async def get_or_create(
+        self,
+        key: str,
+        *,
+        actor_name: str | None = None,
+        title: str | None = None,
+        metadata: Metadata | None = None,
+        workspace: str | None = None,
+    ) -> Session:
+        """See `SessionService.get_or_create`."""
+        work = self._work.get_or_create(key, actor_name=actor_name, title=title, metadata=metadata, workspace=workspace)
+        return await self._database.write(*work)
+
+    async def list(
+        self,
+        *,
+        actor_name: str | None = None,
+        workspace: str | None = None,
+        include_archived: bool = False,
+        order: SessionOrder = "newest",
+        limit: int = 50,
+        cursor: str | None = None,
+        offset: int = 0,
+    ) -> SessionPage:
+        """See `SessionService.list`."""
+        work = self._work.list(
+            actor_name=actor_name,
+            workspace=workspace,
+            include_archived=include_archived,
+            order=order,
+            limit=limit,
+            cursor=cursor,
+            offset=offset,
+        )
+        return await self._database.read(work)
+
+    async def update(
+        self,
+        session_id: str,
+        *,
+        title: str | None | Unset = UNSET,
+        actor_name: str | None | Unset = UNSET,
+        metadata: Metadata | None | Unset = UNSET,
+        archived: bool | Unset = UNSET,
+        expected_version: int | None = None,
+    ) -> Session:
+        """See `SessionService.update`."""
+        work = self._work.update(
+            session_id,
+            title=title,
+            actor_name=actor_name,
+            metadata=metadata,
+            archived=archived,
+            expected_version=expected_version,
+        )
+        return await self._database.write(*work)
+
+    async def delete(self, session_id: str) -> None:
+        """See `SessionService.delete`."""
+        return await self._database.write(*self._work.delete(session_id))
+
+    async def append_message(
+        self,
+        session_id: str,
+        role: str,
+        content: JSON,
+        *,
+        format: str | None = None,  # noqa: A002 - the design's word
+        tool_call_id: str | None = None,
+        metadata: Metadata | None = None,
+        usage: Usage | None = None,
+        model: str | None = None,
+        message_id: str | None = None,
+        expected_sequence: int | None = None,
+    ) -> SessionMessage:
+        """See `SessionService.append_message`."""
+        message = NewMessage(
+            role=role,
+            content=content,
+            format=format,
+            tool_call_id=tool_call_id,
+            metadata=metadata,
+            usage=usage,
+            model=model,
+            message_id=message_id,
+        )
+        return (await self.append_messages(session_id, [message], expected_sequence=expected_sequence))[0]
+
+    async def append_messages(
+        self,
+        session_id: str,
+        messages: Sequence[NewMessage | Mapping[str, object]],
+        *,
+        expected_sequence: int | None = None,
+    ) -> Messages:
+        """See `SessionService.append_messages`."""
+        return await self._database.write(
+            *self._work.append_messages(session_id, messages, expected_sequence=expected_sequence)
+        )
+
+    async def get_messages(
+        self,
+        session_id: str,
+        *,
+        after: int = 0,
+        before: int | None = None,
+        limit: int | None = None,
+        last: int | None = None,
+    ) -> Messages:
+        """See `SessionService.get_messages`."""
+        return await self._database.read(
+            self._work.get_messages(session_id, after=after, before=before, limit=limit, last=last)
+        )
+
+    async def export_session(self, session_id: str, file: BinaryIO) -> ArchiveReceipt:
+        """See `SessionService.export_session`."""
+        writer = ArchiveWriter(GENERATOR, EXPECTED)
+        async for lines in self._database.stream(self._work.export_session(session_id, writer)):
+            await asyncio.to_thread(_write, file, lines)
+        return writer.receipt()
+
+    async def import_session(self, file: BinaryIO, *, as_copy: bool = False) -> Session:
+        """See `SessionService.import_session`."""
+        with await asyncio.to_thread(_seekable, file) as seekable:
+            archive = await asyncio.to_thread(ArchiveReader, seekable)
+            return await self._database.write(*self._work.import_session(archive, as_copy=as_copy))
+
+    async def update_token_usage(
+        self,
+        session_id: str,
+        *,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        cached_input_tokens: int = 0,
+        cache_write_tokens: int = 0,
+        reasoning_tokens: int = 0,
+        cost: Decimal | None = None,
+        model: str | None = None,
+        usage_id: str | None = None,
+    ) -> TokenUsage:
+        """See `SessionService.update_token_usage`."""
+        usage = TokenUsage(input_tokens, output_tokens, cached_input_tokens, cache_write_tokens, reasoning_tokens, cost)
+        return await self._database.write(
+            *self._work.update_token_usage(session_id, usage, model=model, usage_id=usage_id)
+        )
+
+    async def close(self) -> None:
+        """See `SessionService.close`."""
+        await self._database.close()
+
+
+def _write(file: BinaryIO, lines: bytes) -> None:
+    """Write all of it: a raw file may take less than it is given."""
+    rest = memoryview(lines)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _seekable(file: BinaryIO) -> AbstractContextManager[BinaryIO]:
+    """The file itself, or, for a pipe, a private copy of it: an archive is read twice, first to verify it."""
+    if file.seekable():
+        return nullcontext(file)
+    copy = cast("BinaryIO", tempfile.TemporaryFile())
+    try:
+        while block := file.read(COPY_BLOCK):
+            copy.write(block)
+            if copy.tell() > ArchiveLimits().size:
+                raise ArchiveLimitError("bytes", ArchiveLimits().size)
+        copy.seek(0)
+    except BaseException:
+        copy.close()
+        raise
+    return copy

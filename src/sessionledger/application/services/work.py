@@ -1,0 +1,405 @@
+"""What both services do, written once and without colour.
+
+Each method checks the input, mints ids and the time, and returns a unit of work: a function of a transaction that may
+run again. Where a write mints ids, they come with it, to travel in errors.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypeVar, cast, get_args
+
+from sessionledger.domain.archive import ArchiveReader, ArchiveWriter, batches
+from sessionledger.domain.content import (
+    ANY_JSON,
+    PARTS,
+    TEXT,
+    canonical,
+    canonical_object,
+    check_format,
+    default_format,
+)
+from sessionledger.domain.errors import InvalidInputError, SessionExistsError, SessionNotFoundError
+from sessionledger.domain.ids import checked_id, derived_id, new_id, session_id_for
+from sessionledger.domain.models import (
+    MAX_TITLE,
+    ROLES,
+    NewMessage,
+    Session,
+    SessionMessage,
+    SessionPage,
+    TokenUsage,
+    UsageRecord,
+    checked_count,
+    checked_name,
+    checked_optional_name,
+    checked_time,
+    checked_word,
+    now,
+)
+from sessionledger.domain.service import UNSET, Metadata, SessionOrder, Unset
+from sessionledger.infrastructure.database import UnitOfWork
+from sessionledger.infrastructure.database.repositories import WORKSPACE, AlreadyStored, MessageDraft
+
+T = TypeVar("T")
+Work = Callable[[UnitOfWork], T]
+Write = tuple[Work[T], tuple[str, ...]]
+
+MAX_PAGE = 1000
+BATCH = 500
+
+
+class SessionWork:
+    """The units of work of one namespace."""
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = checked_name("namespace", namespace)
+
+    def create(
+        self,
+        *,
+        actor_name: str | None,
+        key: str | None,
+        title: str | None,
+        metadata: Metadata | None,
+        workspace: str | None,
+        session_id: str | None,
+    ) -> Write[Session]:
+        """See `SessionService.create`."""
+        session = self._new_session(actor_name, key, title, metadata, workspace, session_id)
+
+        def work(unit: UnitOfWork) -> Session:
+            if self._stored(unit, session):
+                return session
+            # Taken: by an earlier attempt of this very call, whose answer was lost, or by somebody else.
+            if (found := unit.sessions.find_by_id(self.namespace, session.session_id)) == session:
+                return found
+            raise SessionExistsError(session.session_id)
+
+        return work, (session.session_id,)
+
+    def get_or_create(
+        self,
+        key: str,
+        *,
+        actor_name: str | None,
+        title: str | None,
+        metadata: Metadata | None,
+        workspace: str | None,
+    ) -> Write[Session]:
+        """See `SessionService.get_or_create`."""
+        session = self._new_session(actor_name, checked_name("key", key), title, metadata, workspace, None)
+
+        def work(unit: UnitOfWork) -> Session:
+            if self._stored(unit, session):
+                return session
+            return unit.sessions.get_by_id(self.namespace, session.session_id)
+
+        return work, (session.session_id,)
+
+    def get(self, session_id: str) -> Work[Session]:
+        """See `SessionService.get`."""
+        checked_id("session_id", session_id)
+        return lambda unit: unit.sessions.get_by_id(self.namespace, session_id)
+
+    def find(self, key: str) -> Work[Session | None]:
+        """See `SessionService.find`."""
+        session_id = session_id_for(self.namespace, checked_name("key", key))
+        return lambda unit: unit.sessions.find_by_id(self.namespace, session_id)
+
+    def list(
+        self,
+        *,
+        actor_name: str | None,
+        workspace: str | None,
+        include_archived: bool,
+        order: SessionOrder,
+        limit: int,
+        cursor: str | None,
+        offset: int,
+    ) -> Work[SessionPage]:
+        """See `SessionService.list`."""
+        checked_optional_name("actor_name", actor_name)
+        checked_optional_name("workspace", workspace, MAX_TITLE)
+        if not isinstance(include_archived, bool):
+            raise InvalidInputError("include_archived", "must be True or False")
+        if order not in get_args(SessionOrder):
+            raise InvalidInputError("order", f"must be one of {', '.join(get_args(SessionOrder))}")
+        if checked_count("limit", limit, minimum=1) > MAX_PAGE:
+            raise InvalidInputError("limit", f"must be from 1 to {MAX_PAGE}")
+        if checked_count("offset", offset) and cursor is not None:
+            raise InvalidInputError("offset", "must not be given together with cursor")
+        place = None if cursor is None else _place(cursor, order)
+
+        def work(unit: UnitOfWork) -> SessionPage:
+            sessions = unit.sessions.list_all(
+                self.namespace,
+                actor_name=actor_name,
+                workspace=workspace,
+                include_archived=include_archived,
+                order=order,
+                limit=limit + 1,
+                offset=offset,
+                cursor=place,
+            )
+            more = len(sessions) > limit
+            return SessionPage(tuple(sessions[:limit]), _cursor(sessions[limit - 1], order) if more else None)
+
+        return work
+
+    def update(
+        self,
+        session_id: str,
+        *,
+        title: str | None | Unset,
+        actor_name: str | None | Unset,
+        metadata: Metadata | None | Unset,
+        archived: bool | Unset,
+        expected_version: int | None,
+    ) -> Write[Session]:
+        """See `SessionService.update`."""
+        checked_id("session_id", session_id)
+        if expected_version is not None:
+            checked_count("expected_version", expected_version, minimum=1)
+        at = now()
+        changes: dict[str, Any] = {}
+        if title is not UNSET:
+            changes["title"] = checked_optional_name("title", title, MAX_TITLE)
+        if actor_name is not UNSET:
+            changes["actor_name"] = checked_optional_name("actor_name", actor_name)
+        if metadata is not UNSET:
+            changes["metadata"] = canonical_object("metadata", metadata)
+        if archived is not UNSET:
+            if not isinstance(archived, bool):
+                raise InvalidInputError("archived", "must be True or False")
+            changes["archived_at"] = at if archived else None
+
+        def work(unit: UnitOfWork) -> Session:
+            return unit.sessions.update(self.namespace, session_id, changes, at=at, expected_version=expected_version)
+
+        return work, (session_id,)
+
+    def delete(self, session_id: str) -> Write[None]:
+        """See `SessionService.delete`."""
+        checked_id("session_id", session_id)
+
+        def work(unit: UnitOfWork) -> None:
+            if not unit.sessions.delete(self.namespace, session_id) and not unit.replaying:
+                raise SessionNotFoundError(session_id)
+
+        return work, (session_id,)
+
+    def append_messages(
+        self,
+        session_id: str,
+        messages: Sequence[NewMessage | Mapping[str, object]],
+        *,
+        expected_sequence: int | None,
+    ) -> Write[list[SessionMessage]]:
+        """See `SessionService.append_messages`."""
+        checked_id("session_id", session_id)
+        if expected_sequence is not None:
+            checked_count("expected_sequence", expected_sequence)
+        if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence) or not messages:
+            raise InvalidInputError("messages", "must be a list of at least one message")
+        at = now()
+        drafts = [_draft(NewMessage.of(message), at) for message in messages]
+        ids = tuple(draft.message_id for draft in drafts)
+        if len(set(ids)) < len(ids):
+            raise InvalidInputError("messages", "must not hold a message_id twice")
+
+        def work(unit: UnitOfWork) -> list[SessionMessage]:
+            try:
+                return unit.messages.append(
+                    self.namespace, session_id, drafts, at=at, expected_sequence=expected_sequence
+                )
+            except AlreadyStored:
+                unit.restart()
+                return unit.messages.answer_replay(self.namespace, session_id, drafts, expected_sequence)
+
+        return work, ids
+
+    def get_messages(
+        self, session_id: str, *, after: int, before: int | None, limit: int | None, last: int | None
+    ) -> Work[list[SessionMessage]]:
+        """See `SessionService.get_messages`."""
+        checked_id("session_id", session_id)
+        checked_count("after", after)
+        for name, value in (("before", before), ("limit", limit), ("last", last)):
+            if value is not None:
+                checked_count(name, value, minimum=1)
+        if last is not None and (after or limit is not None):
+            raise InvalidInputError("last", "must not be given together with after or limit")
+        return lambda unit: unit.messages.get_for_session(
+            self.namespace, session_id, after=after, before=before, limit=limit, last=last
+        )
+
+    def update_token_usage(
+        self, session_id: str, usage: TokenUsage, *, model: str | None, usage_id: str | None
+    ) -> Write[TokenUsage]:
+        """See `SessionService.update_token_usage`."""
+        checked_id("session_id", session_id)
+        at = now()
+        record = UsageRecord(
+            usage_id=new_id() if usage_id is None else checked_id("usage_id", usage_id),
+            usage=usage,
+            recorded_at=at,
+            model=checked_optional_name("model", model),
+        )
+
+        def work(unit: UnitOfWork) -> TokenUsage:
+            try:
+                return unit.token_usage.record(self.namespace, session_id, record, at=at)
+            except AlreadyStored:
+                unit.restart()
+                return unit.token_usage.answer_replay(self.namespace, session_id, record)
+
+        return work, (record.usage_id,)
+
+    def export_session(self, session_id: str, writer: ArchiveWriter) -> Work[Iterator[bytes]]:
+        """See `SessionService.export_session`; the work yields the archive's bytes."""
+        checked_id("session_id", session_id)
+
+        def work(unit: UnitOfWork) -> Iterator[bytes]:
+            session = unit.sessions.get_by_id(self.namespace, session_id)
+            usage_records = unit.token_usage.count_for_session(self.namespace, session_id)
+            yield writer.header(sessions=1, messages=session.last_sequence, usage_records=usage_records)
+            yield writer.session(session)
+            for after in range(0, session.last_sequence, BATCH):
+                messages = unit.messages.get_for_session(self.namespace, session_id, after=after, limit=BATCH)
+                yield b"".join(map(writer.message, messages))
+            records = unit.token_usage.get_for_session(self.namespace, session_id, limit=BATCH)
+            while records:
+                yield b"".join(map(writer.usage, records))
+                last = records[-1].usage_id
+                records = unit.token_usage.get_for_session(self.namespace, session_id, after=last, limit=BATCH)
+            yield writer.footer()
+
+        return work
+
+    def import_session(self, archive: ArchiveReader, *, as_copy: bool) -> Write[Session]:
+        """See `SessionService.import_session`; the archive has been verified."""
+        source = archive.session
+        session_id = new_id() if as_copy else derived_id("import", self.namespace, archive.sha256, source.session_id)
+        session = replace(source, session_id=session_id, namespace=self.namespace, key=None)
+
+        def work(unit: UnitOfWork) -> Session:
+            if not self._stored(unit, session):
+                return unit.sessions.get_by_id(self.namespace, session_id)
+            for messages in batches(archive.messages(), BATCH):
+                unit.messages.restore(
+                    [
+                        replace(
+                            message,
+                            session_id=session_id,
+                            message_id=derived_id(session_id, message.message_id),
+                        )
+                        for message in messages
+                    ]
+                )
+            for records in batches(archive.usage_records(), BATCH):
+                unit.token_usage.restore(
+                    self.namespace,
+                    session_id,
+                    [
+                        replace(
+                            record,
+                            usage_id=derived_id(session_id, record.usage_id),
+                            message_id=None if record.message_id is None else derived_id(session_id, record.message_id),
+                        )
+                        for record in records
+                    ],
+                )
+            return session
+
+        return work, (session_id,)
+
+    def _new_session(
+        self,
+        actor_name: str | None,
+        key: str | None,
+        title: str | None,
+        metadata: Metadata | None,
+        workspace: str | None,
+        session_id: str | None,
+    ) -> Session:
+        if key is not None and session_id is not None:
+            raise InvalidInputError("session_id", "must not be given together with key")
+        if key is not None:
+            session_id = session_id_for(self.namespace, checked_name("key", key))
+        at = now()
+        return Session(
+            session_id=new_id() if session_id is None else checked_id("session_id", session_id),
+            namespace=self.namespace,
+            created_at=at,
+            updated_at=at,
+            key=key,
+            title=checked_optional_name("title", title, MAX_TITLE),
+            actor_name=checked_optional_name("actor_name", actor_name),
+            metadata=canonical_object("metadata", metadata).value,
+            workspace=checked_optional_name("workspace", workspace, MAX_TITLE),
+            usage=TokenUsage(0, 0, 0, 0, 0),
+        )
+
+    def _stored(self, unit: UnitOfWork, session: Session) -> bool:
+        workspace_id = session.workspace and unit.resources.register(
+            self.namespace, WORKSPACE, session.workspace, at=session.created_at
+        )
+        return unit.sessions.create(session, workspace_id)
+
+
+def _draft(message: NewMessage, at: datetime) -> MessageDraft:
+    """Check a message and make it ready to be stored."""
+    content = canonical("content", message.content)
+    format_name = default_format(message.content) if message.format is None else checked_word("format", message.format)
+    check_format(message.content, format_name)
+    role = checked_word("role", message.role)
+    if role not in ROLES and format_name in {TEXT, PARTS, ANY_JSON}:
+        raise InvalidInputError(
+            "role", f"must be one of {', '.join(sorted(ROLES))}, or a word of the format's framework"
+        )
+    message_id = new_id() if message.message_id is None else checked_id("message_id", message.message_id)
+    model = checked_optional_name("model", message.model)
+    usage = None
+    if message.usage is not None:
+        usage = UsageRecord(message_id, TokenUsage.of(message.usage), at, message_id=message_id, model=model)
+    return MessageDraft(
+        message_id=message_id,
+        role=role,
+        content=content,
+        format=format_name,
+        content_sha256=content.sha256,
+        created_at=at,
+        tool_call_id=checked_optional_name("tool_call_id", message.tool_call_id),
+        metadata=canonical_object("metadata", message.metadata),
+        usage=usage,
+    )
+
+
+def _cursor(session: Session, order: SessionOrder) -> str:
+    at = session.updated_at if order == "updated" else session.created_at
+    place = json.dumps([order, at.isoformat(), session.session_id], separators=(",", ":"))
+    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+
+
+def _place(cursor: str, order: SessionOrder) -> tuple[datetime, str]:
+    """Read a cursor.
+
+    Raises:
+        InvalidInputError: It is none, or comes from a listing in another order.
+    """
+    try:
+        text = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        found, at, session_id = cast("list[str]", json.loads(text))
+        place = checked_time("cursor", datetime.fromisoformat(at)), checked_id("cursor", session_id)
+    except (AttributeError, TypeError, ValueError, binascii.Error):
+        raise InvalidInputError("cursor", "must be the next_cursor of a page") from None
+    if found != order:
+        raise InvalidInputError("cursor", f"must come from a listing in the same order, {order}")
+    return place

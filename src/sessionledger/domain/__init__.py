@@ -1,0 +1,1 @@
+"""The domain: values, archives, errors and the contract; no framework."""

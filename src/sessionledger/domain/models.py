@@ -1,0 +1,373 @@
+"""Sessions, messages and token usage: frozen values that refuse to be wrong.
+
+Every rule on a value is stated once, here; the database and both services rely on it. Times are aware and in UTC;
+counts are integers from 0 to 2⁶³-1; `cost` is an exact `Decimal`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+
+from sessionledger.domain.content import JSON
+from sessionledger.domain.errors import InvalidInputError
+from sessionledger.domain.ids import checked_id
+
+MAX_COUNT = 2**63 - 1
+MAX_NAME = 255
+MAX_TITLE = 1000
+MAX_WORD = 64
+COST_PLACES = 10
+MAX_COST = Decimal(MAX_COUNT).scaleb(-COST_PLACES)
+"""922,337,203.6854775807: a cost is kept as a whole number of 10⁻¹⁰ units, so that sums are exact on every database."""
+
+COUNTS = ("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens")
+ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def now() -> datetime:
+    """The time, aware and in UTC, as sessions and messages carry it."""
+    return datetime.now(UTC)
+
+
+def checked_name(field: str, value: object, limit: int = MAX_NAME) -> str:
+    """Return `value` if it is a name: 1 to `limit` characters, none of which a database refuses.
+
+    Raises:
+        InvalidInputError: It is no string, empty, too long, or holds NUL or a lone surrogate.
+    """
+    if not isinstance(value, str) or not value:
+        raise InvalidInputError(field, "must be a non-empty string")
+    if len(value) > limit:
+        raise InvalidInputError(field, f"must be at most {limit} characters long")
+    if _UNSTORABLE.search(value):
+        raise InvalidInputError(field, "must not hold NUL or a lone surrogate")
+    return value
+
+
+def checked_optional_name(field: str, value: object, limit: int = MAX_NAME) -> str | None:
+    """As `checked_name`, and `None` is allowed."""
+    return None if value is None else checked_name(field, value, limit)
+
+
+def checked_word(field: str, value: object) -> str:
+    """Return `value` if it is a word: 1 to 64 letters, digits, `.`, `_`, `:` and `-`, starting with a letter or digit.
+
+    Raises:
+        InvalidInputError: It is not.
+    """
+    if not isinstance(value, str) or len(value) > MAX_WORD or not _WORD.fullmatch(value):
+        raise InvalidInputError(field, f"must be a word of 1 to {MAX_WORD} letters, digits, '.', '_', ':' and '-'")
+    return value
+
+
+def checked_count(field: str, value: object, minimum: int = 0) -> int:
+    """Return `value` if it is an integer from `minimum` to 2⁶³-1.
+
+    Raises:
+        InvalidInputError: It is not, or it is a bool.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidInputError(field, "must be an integer")
+    if not minimum <= value <= MAX_COUNT:
+        raise InvalidInputError(field, f"must be from {minimum} to {MAX_COUNT}")
+    return value
+
+
+def checked_cost(field: str, value: object) -> Decimal | None:
+    """Return a cost as a `Decimal`; an int or a numeral in a string is taken exactly, a float is refused.
+
+    Raises:
+        InvalidInputError: It is no number, negative, above `MAX_COST`, or has more than 10 decimal places.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, (Decimal, int, str)) or isinstance(value, bool):
+        raise InvalidInputError(field, "must be a Decimal, an integer or a numeral in a string, because floats round")
+    try:
+        cost = Decimal(value)
+    except InvalidOperation:
+        raise InvalidInputError(field, "must be a number") from None
+    if not cost.is_finite() or not 0 <= cost <= MAX_COST:
+        raise InvalidInputError(field, f"must be from 0 to {MAX_COST}")
+    plain = cost.normalize() if cost % 1 else cost.quantize(Decimal(1))
+    if -int(plain.as_tuple().exponent) > COST_PLACES:
+        raise InvalidInputError(field, f"must have at most {COST_PLACES} decimal places")
+    return plain
+
+
+def checked_time(field: str, value: object) -> datetime:
+    """Return an aware time in UTC.
+
+    Raises:
+        InvalidInputError: It is no datetime, or has no time zone.
+    """
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise InvalidInputError(field, "must be a datetime with a time zone")
+    return value.astimezone(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Tokens and what they cost: of one call to a model, or the totals of a session.
+
+    Attributes:
+        input_tokens: All tokens sent to the model.
+        output_tokens: All tokens the model wrote.
+        cached_input_tokens: The part of `input_tokens` read from the provider's cache; `None` if not reported.
+        cache_write_tokens: Tokens written to the provider's cache; `None` if not reported.
+        reasoning_tokens: The part of `output_tokens` spent on reasoning; `None` if not reported.
+        cost: In the caller's currency, at most 10 decimal places; `None` if not reported.
+
+    Raises:
+        InvalidInputError: A count is no integer from 0 to 2⁶³-1, or the cost is no exact number from 0.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cost: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        checked_count("input_tokens", self.input_tokens)
+        checked_count("output_tokens", self.output_tokens)
+        for name in COUNTS[2:]:
+            if (value := getattr(self, name)) is not None:
+                checked_count(name, value)
+        object.__setattr__(self, "cost", checked_cost("cost", self.cost))
+
+    @classmethod
+    def of(cls, value: TokenUsage | Mapping[str, object]) -> TokenUsage:
+        """Read a usage that may be a mapping with the same names.
+
+        Raises:
+            InvalidInputError: It is neither, or the mapping has other keys.
+        """
+        if isinstance(value, cls):
+            return value
+        names = [each.name for each in fields(cls)]
+        if not isinstance(value, Mapping) or not set(value) <= set(names):
+            raise InvalidInputError("usage", f"must be a TokenUsage or a mapping with keys of {', '.join(names)}")
+        return cls(**value)  # type: ignore[arg-type]  # the values are checked by the constructor
+
+
+def add_usage(first: TokenUsage, second: TokenUsage) -> TokenUsage:
+    """The sum, as a session's totals are: a count that was not reported adds nothing, a cost is `None` until one is.
+
+    Raises:
+        InvalidInputError: A sum is beyond 2⁶³-1, or the cost beyond `MAX_COST`.
+    """
+    costs = [usage.cost for usage in (first, second) if usage.cost is not None]
+    return TokenUsage(
+        *((getattr(first, name) or 0) + (getattr(second, name) or 0) for name in COUNTS),
+        cost=sum(costs, Decimal(0)) if costs else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
+    """A record of the append-only ledger of token usage.
+
+    Attributes:
+        usage_id: A ULID, unique in its session; that of a message's usage is the message's id.
+        usage: What was used.
+        recorded_at: When, by the sender's clock.
+        message_id: The message that the model wrote.
+        actor_name: Who the session was with or for.
+        model: The model that was called.
+        imported: Whether it came with an archive, as history: it adds nothing to what this ledger spent.
+    """
+
+    usage_id: str
+    usage: TokenUsage
+    recorded_at: datetime
+    message_id: str | None = None
+    actor_name: str | None = None
+    model: str | None = None
+    imported: bool = False
+
+    def __post_init__(self) -> None:
+        checked_id("usage_id", self.usage_id)
+        if self.message_id is not None:
+            checked_id("message_id", self.message_id)
+        checked_optional_name("actor_name", self.actor_name)
+        checked_optional_name("model", self.model)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One conversation.
+
+    Attributes:
+        session_id: A ULID.
+        namespace: The tenant it belongs to.
+        key: The caller's own name for it; the id is derived from it. `None` if it was made without one.
+        title: For people, at most 1,000 characters.
+        actor_name: Who the conversation is with or for, e.g. an agent's name.
+        metadata: The caller's own JSON object, at most 64 KiB.
+        workspace: The name of the workspace it belongs to.
+        last_sequence: The sequence of its last message, and so their number; 0 when it is empty.
+        usage: The sum of all recorded token usage.
+        version: 1 when made, one more with each `update`; appending leaves it.
+        created_at: When it was made.
+        updated_at: When it was last appended to or updated.
+        archived_at: When it was archived; `None` while it is active.
+    """
+
+    session_id: str
+    namespace: str
+    created_at: datetime
+    updated_at: datetime
+    key: str | None = None
+    title: str | None = None
+    actor_name: str | None = None
+    metadata: dict[str, JSON] = field(default_factory=dict)
+    workspace: str | None = None
+    last_sequence: int = 0
+    usage: TokenUsage = TokenUsage()
+    version: int = 1
+    archived_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        checked_id("session_id", self.session_id)
+        checked_name("namespace", self.namespace)
+        checked_optional_name("key", self.key)
+        checked_optional_name("title", self.title, MAX_TITLE)
+        checked_optional_name("actor_name", self.actor_name)
+        checked_optional_name("workspace", self.workspace)
+        checked_count("last_sequence", self.last_sequence)
+        checked_count("version", self.version, minimum=1)
+        if not isinstance(self.metadata, dict):
+            raise InvalidInputError("metadata", "must be a JSON object (a dict with string keys)")
+        for name in ("created_at", "updated_at", "archived_at"):
+            if (value := getattr(self, name)) is not None or name != "archived_at":
+                object.__setattr__(self, name, checked_time(name, value))
+
+
+@dataclass(frozen=True, slots=True)
+class SessionMessage:
+    """One stored entry of a session.
+
+    Attributes:
+        message_id: A ULID, unique in its session.
+        session_id: The session it belongs to.
+        sequence: Its place in the session: 1, 2, 3 … without gaps, given by the database.
+        role: `system`, `developer`, `user`, `assistant`, `tool`, or a framework's own word.
+        content: Its JSON value, equal to what was appended.
+        format: How `content` is to be read: `text`, `parts`, `openai.chat`, or a framework's own format.
+        content_sha256: The SHA-256 of the canonical content, 64 hexadecimal digits.
+        created_at: When it was sent, by the sender's clock. For people: the order is `sequence`.
+        tool_call_id: Of a tool's answer: the call it answers.
+        metadata: The caller's own JSON object, at most 64 KiB.
+    """
+
+    message_id: str
+    session_id: str
+    sequence: int
+    role: str
+    content: JSON
+    format: str
+    content_sha256: str
+    created_at: datetime
+    tool_call_id: str | None = None
+    metadata: dict[str, JSON] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        checked_id("message_id", self.message_id)
+        checked_id("session_id", self.session_id)
+        checked_count("sequence", self.sequence, minimum=1)
+        checked_word("role", self.role)
+        checked_word("format", self.format)
+        checked_optional_name("tool_call_id", self.tool_call_id)
+        object.__setattr__(self, "created_at", checked_time("created_at", self.created_at))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMessage:
+    """A message to append; what is left out is filled in by the service.
+
+    Attributes:
+        role: One of the five roles, or a framework's own word where `format` is the framework's.
+        content: Any JSON value of at most 7 MiB.
+        format: `None` means `text` for a string and `parts` for a list.
+        tool_call_id: Of a tool's answer: the call it answers.
+        metadata: The caller's own JSON object, at most 64 KiB.
+        usage: What the call to the model that wrote this message used.
+        model: The model that wrote it; kept with the usage.
+        message_id: A ULID, the idempotency key. `None` means a new one.
+    """
+
+    role: str
+    content: JSON
+    format: str | None = None
+    tool_call_id: str | None = None
+    metadata: Mapping[str, JSON] | None = None
+    usage: TokenUsage | Mapping[str, object] | None = None
+    model: str | None = None
+    message_id: str | None = None
+
+    @classmethod
+    def of(cls, value: NewMessage | Mapping[str, object]) -> NewMessage:
+        """Read a message that may be a mapping with the same names.
+
+        Raises:
+            InvalidInputError: It is neither, has other keys, or lacks `role` or `content`.
+        """
+        if isinstance(value, cls):
+            return value
+        names = [each.name for each in fields(cls)]
+        if not isinstance(value, Mapping) or not {"role", "content"} <= set(value) <= set(names):
+            raise InvalidInputError(
+                "messages", f"must be NewMessage objects or mappings with role, content and keys of {', '.join(names)}"
+            )
+        return cls(**value)  # type: ignore[arg-type]  # the values are checked when the message is drafted
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPage:
+    """One page of a listing; iterate over it for its sessions.
+
+    Attributes:
+        sessions: The sessions, in the order asked for.
+        next_cursor: Where the next page starts; `None` on the last page.
+    """
+
+    sessions: tuple[Session, ...]
+    next_cursor: str | None = None
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(self.sessions)
+
+    def __len__(self) -> int:
+        return len(self.sessions)
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveReceipt:
+    """What an export wrote.
+
+    Attributes:
+        sha256: The digest in the archive's last line: of every byte before that line, 64 hexadecimal digits.
+        size: The archive's length in bytes, the last line included.
+        format_version: The archive's format version.
+        sessions: How many sessions it holds.
+        messages: How many messages.
+        usage_records: How many records of token usage.
+    """
+
+    sha256: str
+    size: int
+    format_version: int
+    sessions: int
+    messages: int
+    usage_records: int
+
+    def __str__(self) -> str:
+        return f"{self.sessions} session(s), {self.messages} message(s), {self.size} bytes, SHA-256 {self.sha256}"

@@ -1,0 +1,611 @@
+"""All the SQL there is. A repository joins a transaction; it never begins, commits or retries one.
+
+Every query names the namespace, so that a session of another one answers exactly like one that does not exist.
+Statements are built once and cached; values are always bound.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Executable,
+    Row,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
+
+from sessionledger.domain.content import CanonicalJSON, canonical
+from sessionledger.domain.errors import (
+    MessageConflictError,
+    SequenceConflictError,
+    SessionExistsError,
+    SessionNotFoundError,
+    UsageConflictError,
+    VersionConflictError,
+)
+from sessionledger.domain.ids import derived_id
+from sessionledger.domain.models import COUNTS, Session, SessionMessage, TokenUsage, UsageRecord, add_usage
+from sessionledger.domain.service import SessionOrder
+from sessionledger.infrastructure.database.dialects import Dialect, dialect_of
+from sessionledger.infrastructure.database.models import (
+    Cost,
+    ResourceModel,
+    SessionMessageModel,
+    SessionModel,
+    TokenUsageModel,
+    UTCTime,
+)
+
+_resources = ResourceModel.__table__
+_sessions = SessionModel.__table__
+_messages = SessionMessageModel.__table__
+_usage = TokenUsageModel.__table__
+
+WORKSPACE = "workspace"
+NO_USAGE = TokenUsage(0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDraft:
+    """A message ready to be stored: checked, with its id and its canonical texts; the database gives the sequence."""
+
+    message_id: str
+    role: str
+    content: CanonicalJSON
+    format: str
+    content_sha256: str
+    created_at: datetime
+    tool_call_id: str | None
+    metadata: CanonicalJSON
+    usage: UsageRecord | None
+
+
+class AlreadyStored(Exception):  # noqa: N818 - a signal inside the database package, never an error for callers
+    """Some of the ids are stored already: undo this work, and answer with `answer_replay`."""
+
+
+class SessionRepository:
+    """The table `sessions`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def create(self, session: Session, workspace_id: str | None = None) -> bool:
+        """Store a session; `False`, and nothing is changed, if its id is taken."""
+        row = {
+            "session_id": session.session_id,
+            "namespace": session.namespace,
+            "actor_name": session.actor_name,
+            "metadata": session.metadata,
+            "last_sequence": session.last_sequence,
+            "created_at": session.created_at,
+            "updated_at": session.updated_at,
+            "title": session.title,
+            "key": session.key,
+            "workspace": workspace_id,
+            "version": session.version,
+            "archived_at": session.archived_at,
+            "cost": session.usage.cost,
+            **{name: getattr(session.usage, name) or 0 for name in COUNTS},
+        }
+        statement = _insert_new(dialect_of(self._connection), "sessions")
+        return len(self._connection.execute(statement, [row]).all()) == 1
+
+    def get_by_id(self, namespace: str, session_id: str) -> Session:
+        """Return a session.
+
+        Raises:
+            SessionNotFoundError: There is none in this namespace.
+        """
+        session = self.find_by_id(namespace, session_id)
+        if session is None:
+            raise SessionNotFoundError(session_id)
+        return session
+
+    def find_by_id(self, namespace: str, session_id: str) -> Session | None:
+        """Return a session, or `None`."""
+        row = self._connection.execute(_SESSION, {"namespace": namespace, "session_id": session_id}).first()
+        return None if row is None else _session(row)
+
+    def list_all(
+        self,
+        namespace: str,
+        *,
+        actor_name: str | None = None,
+        workspace: str | None = None,
+        include_archived: bool = False,
+        order: SessionOrder = "newest",
+        limit: int = 50,
+        offset: int = 0,
+        cursor: tuple[datetime, str] | None = None,
+    ) -> list[Session]:
+        """Return sessions in order, those behind `cursor` (the last one's time and id) or after `offset` of them."""
+        time, descending = _ORDERS[order]
+        query = _SESSIONS.where(_sessions.c.namespace == namespace)
+        if actor_name is not None:
+            query = query.where(_sessions.c.actor_name == actor_name)
+        if workspace is not None:
+            query = query.where(_sessions.c.workspace.in_(_workspace_ids(namespace, workspace)))
+        if not include_archived:
+            query = query.where(_sessions.c.archived_at.is_(None))
+        if cursor is not None:
+            query = query.where(_behind(time, cursor, descending=descending))
+        keys = [time, _sessions.c.session_id]
+        query = query.order_by(*(key.desc() if descending else key for key in keys)).limit(limit)
+        return [_session(row) for row in self._connection.execute(query.offset(offset) if offset else query)]
+
+    def update(
+        self,
+        namespace: str,
+        session_id: str,
+        changes: Mapping[str, Any],
+        *,
+        at: datetime,
+        expected_version: int | None = None,
+    ) -> Session:
+        """Change the columns named in `changes`, and count the version up.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            VersionConflictError: It is at another version than expected.
+        """
+        statement = (
+            update(_sessions)
+            .where(_sessions.c.session_id == session_id, _sessions.c.namespace == namespace)
+            .values(**changes, version=_sessions.c.version + 1, updated_at=at)
+            .returning(_sessions.c.session_id)
+        )
+        if expected_version is not None:
+            statement = statement.where(_sessions.c.version == expected_version)
+        changed = self._connection.execute(statement).first()
+        session = self.get_by_id(namespace, session_id)
+        # The version we wanted, at our own time: an earlier attempt was committed and its answer lost.
+        own = expected_version is not None and (session.version, session.updated_at) == (expected_version + 1, at)
+        if expected_version is not None and changed is None and not own:
+            raise VersionConflictError(session_id, expected_version, session.version)
+        return session
+
+    def delete(self, namespace: str, session_id: str) -> bool:
+        """Delete a session with its messages; `False` if there is none."""
+        mine = exists().where(_sessions.c.session_id == session_id, _sessions.c.namespace == namespace)
+        # Named, not left to ON DELETE CASCADE: on an application's own SQLite engine foreign keys may be off.
+        self._connection.execute(delete(_messages).where(_messages.c.session_id == session_id, mine))
+        statement = delete(_sessions).where(_sessions.c.session_id == session_id, _sessions.c.namespace == namespace)
+        return self._connection.execute(statement).rowcount == 1
+
+    def advance(
+        self, namespace: str, session_id: str, *, messages: int, usage: TokenUsage, at: datetime, sign: int = 1
+    ) -> tuple[int, TokenUsage]:
+        """Move a session's counter and totals, and hold its row until the transaction ends.
+
+        The lock lines writers of one session up, so that sequences follow the order of the commits. A `sign` of -1
+        takes usage back.
+
+        Returns:
+            The last sequence and the totals, after the move.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        values = {
+            "in_namespace": namespace,
+            "id": session_id,
+            "messages": messages,
+            "at": at,
+            "cost": None if usage.cost is None else sign * usage.cost,
+            **{name: sign * (getattr(usage, name) or 0) for name in COUNTS},
+        }
+        row = self._connection.execute(_ADVANCE, values).first()
+        if row is None:
+            raise SessionNotFoundError(session_id)
+        return row.last_sequence, _totals(row)
+
+
+class SessionMessageRepository:
+    """The table `session_messages`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def append(
+        self,
+        namespace: str,
+        session_id: str,
+        drafts: Sequence[MessageDraft],
+        *,
+        at: datetime,
+        expected_sequence: int | None = None,
+    ) -> list[SessionMessage]:
+        """Number the messages and store them, with their token usage.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            AlreadyStored: An id is stored already, or the session does not end at `expected_sequence`: undo this work
+                and ask `answer_replay`.
+            UsageConflictError: A message's id is in the ledger of token usage with other counts.
+        """
+        records = [draft.usage for draft in drafts if draft.usage is not None]
+        last, _ = SessionRepository(self._connection).advance(
+            namespace, session_id, messages=len(drafts), usage=_summed(records), at=at
+        )
+        first = last - len(drafts) + 1
+        if expected_sequence is not None and first != expected_sequence + 1:
+            raise AlreadyStored
+        messages = [
+            SessionMessage(
+                message_id=draft.message_id,
+                session_id=session_id,
+                sequence=sequence,
+                role=draft.role,
+                content=draft.content.value,
+                format=draft.format,
+                content_sha256=draft.content_sha256,
+                created_at=draft.created_at,
+                tool_call_id=draft.tool_call_id,
+                metadata=draft.metadata.value,
+            )
+            for sequence, draft in enumerate(drafts, first)
+        ]
+        rows = [
+            _message_row(message, draft.content, draft.metadata)
+            for message, draft in zip(messages, drafts, strict=True)
+        ]
+        self._insert(rows)
+        if records:
+            TokenUsageRepository(self._connection).record_appended(namespace, session_id, records, at=at)
+        return messages
+
+    def restore(self, messages: Sequence[SessionMessage]) -> None:
+        """Store messages that have their sequence already, as an import does."""
+        self._insert([_message_row(message, message.content, message.metadata) for message in messages])
+
+    def answer_replay(
+        self, namespace: str, session_id: str, drafts: Sequence[MessageDraft], expected_sequence: int | None
+    ) -> list[SessionMessage]:
+        """Answer an append whose ids may be stored: with the stored messages, if they are the same ones.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            SequenceConflictError: No id is stored; the session does not end at `expected_sequence`.
+            MessageConflictError: The ids are stored with other content, or only some of them are.
+        """
+        ids = [draft.message_id for draft in drafts]
+        query = _MESSAGES_COLUMNS.where(_messages.c.session_id == session_id, _messages.c.message_id.in_(ids))
+        session = SessionRepository(self._connection).get_by_id(namespace, session_id)
+        stored = {row.message_id: _message(row) for row in self._connection.execute(query)}
+        if not stored and expected_sequence is not None:
+            raise SequenceConflictError(session_id, expected_sequence, session.last_sequence)
+        different = [draft for draft in drafts if not _same(draft, stored.get(draft.message_id))]
+        if different:
+            raise MessageConflictError(session_id, tuple(draft.message_id for draft in different))
+        return [stored[message_id] for message_id in ids]
+
+    def get_for_session(
+        self,
+        namespace: str,
+        session_id: str,
+        *,
+        after: int = 0,
+        before: int | None = None,
+        limit: int | None = None,
+        last: int | None = None,
+        offset: int = 0,
+    ) -> list[SessionMessage]:
+        """Return messages, ascending by sequence; `last` takes the newest so many.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        query = _MESSAGES.where(_messages.c.sequence > bindparam("after"))
+        values = {"namespace": namespace, "session_id": session_id, "after": after + offset}
+        if before is not None:
+            query = query.where(_messages.c.sequence < bindparam("before"))
+            values["before"] = before
+        newest_first = last is not None
+        query = query.order_by(_messages.c.sequence.desc() if newest_first else _messages.c.sequence)
+        if (most := last if newest_first else limit) is not None:
+            query = query.limit(bindparam("most"))
+            values["most"] = most
+        rows = self._connection.execute(query, values).all()
+        if not rows:  # empty, or not there: only then is a second statement needed
+            SessionRepository(self._connection).get_by_id(namespace, session_id)
+        return [_message(row) for row in (reversed(rows) if newest_first else rows)]
+
+    def count_for_session(self, namespace: str, session_id: str) -> int:
+        """Count a session's messages.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        SessionRepository(self._connection).get_by_id(namespace, session_id)
+        statement = select(func.count()).select_from(_messages).where(_messages.c.session_id == session_id)
+        return self._connection.execute(statement).scalar_one()
+
+    def _insert(self, rows: list[dict[str, Any]]) -> None:
+        statement = _insert_new(dialect_of(self._connection), "session_messages")
+        if len(self._connection.execute(statement, rows).all()) < len(rows):
+            raise AlreadyStored
+
+
+class TokenUsageRepository:
+    """The table `token_usage`: an append-only ledger. A session's totals move only with a new record."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def record(self, namespace: str, session_id: str, record: UsageRecord, *, at: datetime) -> TokenUsage:
+        """Store a record and add its counts to the session's totals, which are returned.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            AlreadyStored: The id is recorded already: undo this work and ask `answer_replay`.
+        """
+        _, totals = SessionRepository(self._connection).advance(
+            namespace, session_id, messages=0, usage=_summed([record]), at=at
+        )
+        if not self.restore(namespace, session_id, [record]):
+            raise AlreadyStored
+        return totals
+
+    def answer_replay(self, namespace: str, session_id: str, record: UsageRecord) -> TokenUsage:
+        """Answer a record whose id is stored: with the session's totals, if it is the same one.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            UsageConflictError: The usage id is recorded with other counts.
+        """
+        session = SessionRepository(self._connection).get_by_id(namespace, session_id)
+        self._refuse_others(session_id, [record])
+        return session.usage
+
+    def record_appended(self, namespace: str, session_id: str, records: Sequence[UsageRecord], *, at: datetime) -> None:
+        """Store the records of messages just appended, whose counts are in the totals already.
+
+        A usage id that `record` stored before counts once: its counts are taken back.
+
+        Raises:
+            UsageConflictError: A usage id is recorded with other counts.
+        """
+        new = self.restore(namespace, session_id, records)
+        if before := [record for record in records if record.usage_id not in new]:
+            self._refuse_others(session_id, before)
+            SessionRepository(self._connection).advance(
+                namespace, session_id, messages=0, usage=_summed(before), sign=-1, at=at
+            )
+
+    def restore(self, namespace: str, session_id: str, records: Sequence[UsageRecord]) -> set[str]:
+        """Store records and leave the totals; return the ids that were new."""
+        rows = [
+            {
+                "session_id": session_id,
+                "usage_id": record.usage_id,
+                "message_id": record.message_id,
+                "actor_name": record.actor_name,
+                "namespace": namespace,
+                "model": record.model,
+                "cost": record.usage.cost,
+                "imported": record.imported,
+                "recorded_at": record.recorded_at,
+                **{name: getattr(record.usage, name) for name in COUNTS},
+            }
+            for record in records
+        ]
+        statement = _insert_new(dialect_of(self._connection), "token_usage")
+        return {row.usage_id for row in self._connection.execute(statement, rows)}
+
+    def get_for_session(
+        self, namespace: str, session_id: str, *, after: str = "", limit: int | None = None
+    ) -> list[UsageRecord]:
+        """Return a session's records ascending by id, those whose id is greater than `after`."""
+        query = (
+            select(_usage)
+            .where(_usage.c.session_id == session_id, _usage.c.namespace == namespace, _usage.c.usage_id > after)
+            .order_by(_usage.c.usage_id)
+            .limit(limit)
+        )
+        return [_usage_record(row) for row in self._connection.execute(query)]
+
+    def count_for_session(self, namespace: str, session_id: str) -> int:
+        """Count a session's records."""
+        mine = and_(_usage.c.session_id == session_id, _usage.c.namespace == namespace)
+        return self._connection.execute(select(func.count()).select_from(_usage).where(mine)).scalar_one()
+
+    def _refuse_others(self, session_id: str, records: Sequence[UsageRecord]) -> None:
+        ids = [record.usage_id for record in records]
+        query = select(_usage).where(_usage.c.session_id == session_id, _usage.c.usage_id.in_(ids))
+        stored = {row.usage_id: _usage_record(row) for row in self._connection.execute(query)}
+        for record in records:
+            if (stored[record.usage_id].usage, stored[record.usage_id].model) != (record.usage, record.model):
+                raise UsageConflictError(session_id, record.usage_id)
+
+
+class ResourceRepository:
+    """The table `resources`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def register(self, namespace: str, kind: str, name: str, *, at: datetime) -> str:
+        """Return the id of a resource by its name; store it if it is new."""
+        query = select(_resources.c.resource_id).where(_named(namespace, kind, name))
+        found: str | None = self._connection.execute(query).scalars().first()
+        if found is not None:
+            return found
+        resource_id = derived_id("resource", namespace, kind, name)
+        row = {
+            "resource_id": resource_id,
+            "namespace": namespace,
+            "kind": kind,
+            "name": name,
+            "aliases": [],
+            "created_at": at,
+            "updated_at": at,
+        }
+        self._connection.execute(_insert_new(dialect_of(self._connection), "resources"), [row])
+        return resource_id
+
+
+def _summed(records: Iterable[UsageRecord]) -> TokenUsage:
+    return functools.reduce(add_usage, (record.usage for record in records), NO_USAGE)
+
+
+@functools.cache
+def _insert_new(dialect: Dialect, table_name: str) -> Executable:
+    """INSERT … ON CONFLICT (the primary key) DO NOTHING RETURNING the key's last column."""
+    table = SessionModel.metadata.tables[table_name]
+    own = list(table.primary_key)[-1]
+    statement: Executable = (
+        dialect.insert(table).on_conflict_do_nothing(index_elements=list(table.primary_key)).returning(own)
+    )
+    return statement
+
+
+def _moved(name: str) -> Any:
+    column = _sessions.c[name]
+    if name == "cost":  # NULL until a cost is reported
+        by = bindparam(name, type_=Cost)
+        return func.coalesce(column + by, column, by, type_=Cost)
+    return column + bindparam(name, type_=BigInteger)
+
+
+_ADVANCE: Update = (
+    update(_sessions)
+    .where(_sessions.c.session_id == bindparam("id"), _sessions.c.namespace == bindparam("in_namespace"))
+    .values(
+        last_sequence=_sessions.c.last_sequence + bindparam("messages", type_=BigInteger),
+        updated_at=bindparam("at", type_=UTCTime),
+        **{name: _moved(name) for name in (*COUNTS, "cost")},
+    )
+    .returning(_sessions.c.last_sequence, _sessions.c.cost, *(_sessions.c[name] for name in COUNTS))
+)
+
+_SESSIONS: Select[Any] = select(
+    *(column for column in _sessions.c if column.name != "workspace"), _resources.c.name.label("workspace")
+).select_from(_sessions.outerjoin(_resources, _resources.c.resource_id == _sessions.c.workspace))
+
+_SESSION = _SESSIONS.where(
+    _sessions.c.session_id == bindparam("session_id"), _sessions.c.namespace == bindparam("namespace")
+)
+
+_MESSAGES_COLUMNS: Select[Any] = select(_messages)
+
+# The namespace is checked by a sub-query that does not depend on the row: both databases evaluate it once.
+_MESSAGES = _MESSAGES_COLUMNS.where(
+    _messages.c.session_id == bindparam("session_id"),
+    exists().where(_sessions.c.session_id == bindparam("session_id"), _sessions.c.namespace == bindparam("namespace")),
+)
+
+_ORDERS = {
+    "newest": (_sessions.c.created_at, True),
+    "oldest": (_sessions.c.created_at, False),
+    "updated": (_sessions.c.updated_at, True),
+}
+
+
+def _behind(time: Any, cursor: tuple[datetime, str], *, descending: bool) -> Any:
+    """Row comparison written out with the leading column alone first, so that an index on it is used."""
+    at, session_id = cursor
+    if descending:
+        return and_(time <= at, or_(time < at, _sessions.c.session_id < session_id))
+    return and_(time >= at, or_(time > at, _sessions.c.session_id > session_id))
+
+
+def _named(namespace: str, kind: str, name: str) -> Any:
+    return and_(_resources.c.namespace == namespace, _resources.c.kind == kind, _resources.c.name == name)
+
+
+def _workspace_ids(namespace: str, name: str) -> Select[Any]:
+    return select(_resources.c.resource_id).where(_named(namespace, WORKSPACE, name))
+
+
+def _totals(row: Row[Any]) -> TokenUsage:
+    return TokenUsage(cost=row.cost, **{name: getattr(row, name) for name in COUNTS})
+
+
+def _session(row: Row[Any]) -> Session:
+    return Session(
+        session_id=row.session_id,
+        namespace=row.namespace,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        key=row.key,
+        title=row.title,
+        actor_name=row.actor_name,
+        metadata=row.metadata,
+        workspace=row.workspace,
+        last_sequence=row.last_sequence,
+        usage=_totals(row),
+        version=row.version,
+        archived_at=row.archived_at,
+    )
+
+
+def _message(row: Row[Any]) -> SessionMessage:
+    return SessionMessage(
+        message_id=row.message_id,
+        session_id=row.session_id,
+        sequence=row.sequence,
+        role=row.role,
+        content=row.content,
+        format=row.format,
+        # NULL where a release that knew no hashes appended the message.
+        content_sha256=row.content_sha256 or canonical("content", row.content).sha256,
+        created_at=row.created_at,
+        tool_call_id=row.tool_call_id,
+        metadata=row.metadata,
+    )
+
+
+def _message_row(message: SessionMessage, content: Any, metadata: Any) -> dict[str, Any]:
+    return {
+        "message_id": message.message_id,
+        "session_id": message.session_id,
+        "sequence": message.sequence,
+        "role": message.role,
+        "content": content,
+        "tool_call_id": message.tool_call_id,
+        "metadata": metadata,
+        "created_at": message.created_at,
+        "format": message.format,
+        "content_sha256": message.content_sha256,
+    }
+
+
+def _same(draft: MessageDraft, message: SessionMessage | None) -> bool:
+    return message is not None and (draft.role, draft.format, draft.tool_call_id, draft.content_sha256) == (
+        message.role,
+        message.format,
+        message.tool_call_id,
+        message.content_sha256,
+    )
+
+
+def _usage_record(row: Row[Any]) -> UsageRecord:
+    counts = {name: getattr(row, name) for name in COUNTS}
+    usage = TokenUsage(
+        **{**counts, "input_tokens": row.input_tokens or 0, "output_tokens": row.output_tokens or 0}, cost=row.cost
+    )
+    return UsageRecord(
+        usage_id=row.usage_id,
+        usage=usage,
+        recorded_at=row.recorded_at,
+        message_id=row.message_id,
+        actor_name=row.actor_name,
+        model=row.model,
+        imported=row.imported,
+    )

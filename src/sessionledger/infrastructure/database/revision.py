@@ -1,0 +1,67 @@
+"""The schema's revision: which one this release works with, and which one a database has.
+
+Every process asks, few upgrade: so Alembic is not imported here but in `schema.py`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, column, inspect, select, table
+
+from sessionledger.domain.errors import SchemaRevisionError
+
+REVISIONS = (
+    "b1_001_resource_registry",
+    "a7_001_session_persistence",
+    "a7_002_session_details",
+    "a7_003_message_format",
+    "a7_004_token_usage",
+)
+"""Every revision of this release, oldest first; a test compares it with the migrations."""
+
+EXPECTED = REVISIONS[-1]
+
+# Not Alembic's default `alembic_version`: an application may keep its own migrations in the same database.
+VERSION_TABLE = "sessionledger_revision"
+
+_FOUND = select(column("version_num")).select_from(table(VERSION_TABLE))
+
+
+def found(connection: Connection) -> str | None:
+    """The revision the database is at; `None` if it has no tables of ours.
+
+    Raises:
+        SchemaRevisionError: It has tables with our names that we did not make.
+    """
+    tables = set(inspect(connection).get_table_names())
+    if VERSION_TABLE in tables:
+        revision: str | None = connection.execute(_FOUND).scalar_one_or_none()
+        if revision is not None:
+            return revision
+    if tables & {"sessions", "session_messages", "resources", "token_usage"}:
+        raise SchemaRevisionError(
+            "unknown", EXPECTED, "It has tables of these names that are not ours; use another one"
+        )
+    return None
+
+
+def upgradable(connection: Connection) -> str | None:
+    """The revision the database is at, if this release can upgrade it.
+
+    Raises:
+        SchemaRevisionError: It is newer than this release, or not ours.
+    """
+    revision = found(connection)
+    if revision is not None and revision not in REVISIONS:
+        raise SchemaRevisionError(revision, EXPECTED, "It is newer; run: pip install --upgrade sessionledger")
+    return revision
+
+
+def verify(connection: Connection) -> None:
+    """Change nothing, and raise unless the database is at the revision this release works with.
+
+    Raises:
+        SchemaRevisionError: It is older, newer, empty or not ours; the text says what to do.
+    """
+    revision = upgradable(connection)
+    if revision != EXPECTED:
+        raise SchemaRevisionError(revision, EXPECTED)
