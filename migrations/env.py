@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging.config
 import os
-from contextlib import nullcontext
 
 from alembic import context
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
+from sessionledger.domain.errors import SessionLedgerError
 from sessionledger.infrastructure.database import dialects, revision, schema
 from sessionledger.infrastructure.database.engine import Database
 from sessionledger.infrastructure.database.models import Model
@@ -23,6 +23,7 @@ common = {
     "target_metadata": Model.metadata,
     "version_table": revision.VERSION_TABLE,
     "transaction_per_migration": True,
+    "transactional_ddl": True,  # SQLite's is too, once the transaction is begun by hand
     "compare_type": True,
     "compare_server_default": True,
 }
@@ -54,12 +55,14 @@ if context.is_offline_mode():
     context.configure(url=url, literal_binds=True, dialect_opts={"paramstyle": "named"}, **common)
     with context.begin_transaction():
         context.run_migrations()
-elif (given := config.attributes.get("connection")) is not None:
-    with nullcontext(given) as connection:
-        migrate(connection)
+elif "connection" in config.attributes:
+    migrate(config.attributes["connection"])
 else:
-    database = Database(command_line_url())
-    dialects.create_file(database.engine)
-    with database.engine.connect() as connection:
-        migrate(connection)
-    database.close()
+    try:
+        database = Database(command_line_url())
+        dialects.create_file(database.engine)
+        with database.engine.connect() as connection:
+            migrate(connection)
+        database.close()
+    except SessionLedgerError as error:  # one line on the terminal, no traceback
+        raise CommandError(str(error)) from None

@@ -1,9 +1,9 @@
 """Archives: sessions as bytes that prove themselves; no database, no paths.
 
 UTF-8 JSON Lines. A header, then for each session its record, its messages in sequence order and its token usage; the
-last line has a fixed form and is the SHA-256 of every byte before it, checked before anything is parsed. (Flipping every
-bit of an archive: a checksum over the messages alone accepted 117 changed archives, this form none.) A checksum detects
-corruption, not malice.
+last line has a fixed form and is the SHA-256 of every byte before it, checked before anything is parsed. (Every bit of
+an archive flipped: a checksum over the messages alone accepted 117 changed archives, this form none.) A checksum
+detects corruption, not malice.
 """
 
 from __future__ import annotations

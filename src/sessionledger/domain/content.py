@@ -12,14 +12,14 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sessionledger.domain.errors import InvalidInputError
 
 JSON = Any
-"""A JSON value: `None`, a bool, an int, a finite float, a str, a list of JSON values, or a dict from str to JSON values."""
+"""A JSON value: `None`, a bool, an int, a finite float, a str, a list of JSON values, or a dict of them by str."""
 
 MAX_CONTENT_BYTES = 7 * 1024 * 1024
 MAX_METADATA_BYTES = 64 * 1024
@@ -97,9 +97,9 @@ def canonical_object(field: str, value: object) -> CanonicalJSON:
     """
     if value is None:
         return _EMPTY_OBJECT
-    if not isinstance(value, dict):
+    if not isinstance(value, Mapping):
         raise InvalidInputError(field, "must be a JSON object (a dict with string keys)")
-    return canonical(field, value, max_bytes=MAX_METADATA_BYTES)
+    return canonical(field, dict(value), max_bytes=MAX_METADATA_BYTES)
 
 
 _EMPTY_OBJECT = CanonicalJSON({}, "{}")

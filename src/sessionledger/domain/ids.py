@@ -1,7 +1,8 @@
 """Ids: 26-character ULIDs as text, upper case. They name things; they never order them.
 
-A ULID is 128 bits in Crockford's base 32 (https://github.com/ulid/spec). New ids are 48 bits of time and 80 random bits;
-derived ids are the first 128 bits of a SHA-256, so that a foreign key of any kind maps onto an id without a column.
+A ULID is 128 bits in Crockford's base 32 (https://github.com/ulid/spec). New ids are 48 bits of time and 80 random
+bits; derived ids are the first 128 bits of a SHA-256, so that a foreign key of any kind maps onto an id without a
+column.
 """
 
 from __future__ import annotations

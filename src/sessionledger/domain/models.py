@@ -165,10 +165,8 @@ def add_usage(first: TokenUsage, second: TokenUsage) -> TokenUsage:
         InvalidInputError: A sum is beyond 2⁶³-1, or the cost beyond `MAX_COST`.
     """
     costs = [usage.cost for usage in (first, second) if usage.cost is not None]
-    return TokenUsage(
-        *((getattr(first, name) or 0) + (getattr(second, name) or 0) for name in COUNTS),
-        cost=sum(costs, Decimal(0)) if costs else None,
-    )
+    counts = {name: (getattr(first, name) or 0) + (getattr(second, name) or 0) for name in COUNTS}
+    return TokenUsage(**counts, cost=sum(costs, Decimal(0)) if costs else None)
 
 
 @dataclass(frozen=True, slots=True)

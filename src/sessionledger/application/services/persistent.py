@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack, aclosing, closing
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from sessionledger import __version__
+from sessionledger.application.services.files import seekable, write_all
 from sessionledger.application.services.work import SessionWork
-from sessionledger.domain.archive import ArchiveLimits, ArchiveReader, ArchiveWriter
+from sessionledger.domain.archive import ArchiveReader, ArchiveWriter
 from sessionledger.domain.content import JSON
-from sessionledger.domain.errors import ArchiveLimitError, SchemaRevisionError
+from sessionledger.domain.errors import SchemaRevisionError
 from sessionledger.domain.models import ArchiveReceipt, NewMessage, Session, SessionMessage, SessionPage, TokenUsage
 from sessionledger.domain.service import (
     UNSET,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from sessionledger.infrastructure.database.aio import AsyncDatabase, AsyncJoinedDatabase
 
 GENERATOR = f"sessionledger {__version__}"
-COPY_BLOCK = 1024 * 1024
 
 
 class PersistentSessionService(SessionService):
@@ -143,9 +142,9 @@ class PersistentSessionService(SessionService):
         self,
         session_id: str,
         *,
-        title: str | None | Unset = UNSET,
-        actor_name: str | None | Unset = UNSET,
-        metadata: Metadata | None | Unset = UNSET,
+        title: str | Unset | None = UNSET,
+        actor_name: str | Unset | None = UNSET,
+        metadata: Metadata | Unset | None = UNSET,
         archived: bool | Unset = UNSET,
         expected_version: int | None = None,
     ) -> Session:
@@ -220,14 +219,15 @@ class PersistentSessionService(SessionService):
     def export_session(self, session_id: str, file: BinaryIO) -> ArchiveReceipt:
         """See `SessionService.export_session`."""
         writer = ArchiveWriter(GENERATOR, EXPECTED)
-        for lines in self._database.stream(self._work.export_session(session_id, writer)):
-            _write(file, lines)
+        with closing(self._database.stream(self._work.export_session(session_id, writer))) as stream:
+            for lines in stream:
+                write_all(file, lines)
         return writer.receipt()
 
     def import_session(self, file: BinaryIO, *, as_copy: bool = False) -> Session:
         """See `SessionService.import_session`."""
-        with _seekable(file) as seekable:
-            archive = ArchiveReader(seekable)
+        with seekable(file) as readable:
+            archive = ArchiveReader(readable)
             return self._database.write(*self._work.import_session(archive, as_copy=as_copy))
 
     def update_token_usage(
@@ -353,9 +353,9 @@ class AsyncPersistentSessionService(AsyncSessionService):
         self,
         session_id: str,
         *,
-        title: str | None | Unset = UNSET,
-        actor_name: str | None | Unset = UNSET,
-        metadata: Metadata | None | Unset = UNSET,
+        title: str | Unset | None = UNSET,
+        actor_name: str | Unset | None = UNSET,
+        metadata: Metadata | Unset | None = UNSET,
         archived: bool | Unset = UNSET,
         expected_version: int | None = None,
     ) -> Session:
@@ -430,14 +430,16 @@ class AsyncPersistentSessionService(AsyncSessionService):
     async def export_session(self, session_id: str, file: BinaryIO) -> ArchiveReceipt:
         """See `SessionService.export_session`."""
         writer = ArchiveWriter(GENERATOR, EXPECTED)
-        async for lines in self._database.stream(self._work.export_session(session_id, writer)):
-            await asyncio.to_thread(_write, file, lines)
+        async with aclosing(self._database.stream(self._work.export_session(session_id, writer))) as stream:
+            async for lines in stream:
+                await asyncio.to_thread(write_all, file, lines)
         return writer.receipt()
 
     async def import_session(self, file: BinaryIO, *, as_copy: bool = False) -> Session:
         """See `SessionService.import_session`."""
-        with await asyncio.to_thread(_seekable, file) as seekable:
-            archive = await asyncio.to_thread(ArchiveReader, seekable)
+        with ExitStack() as stack:
+            readable = await asyncio.to_thread(stack.enter_context, seekable(file))
+            archive = await asyncio.to_thread(ArchiveReader, readable)
             return await self._database.write(*self._work.import_session(archive, as_copy=as_copy))
 
     async def update_token_usage(
@@ -462,27 +464,3 @@ class AsyncPersistentSessionService(AsyncSessionService):
     async def close(self) -> None:
         """See `SessionService.close`."""
         await self._database.close()
-
-
-def _write(file: BinaryIO, lines: bytes) -> None:
-    """Write all of it: a raw file may take less than it is given."""
-    rest = memoryview(lines)
-    while rest:
-        rest = rest[file.write(rest) :]
-
-
-def _seekable(file: BinaryIO) -> AbstractContextManager[BinaryIO]:
-    """The file itself, or, for a pipe, a private copy of it: an archive is read twice, first to verify it."""
-    if file.seekable():
-        return nullcontext(file)
-    copy = cast("BinaryIO", tempfile.TemporaryFile())
-    try:
-        while block := file.read(COPY_BLOCK):
-            copy.write(block)
-            if copy.tell() > ArchiveLimits().size:
-                raise ArchiveLimitError("bytes", ArchiveLimits().size)
-        copy.seek(0)
-    except BaseException:
-        copy.close()
-        raise
-    return copy

@@ -12,7 +12,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, TypeVar, cast, get_args
 
 from sessionledger.domain.archive import ArchiveReader, ArchiveWriter, batches
@@ -32,7 +31,6 @@ from sessionledger.domain.models import (
     ROLES,
     NewMessage,
     Session,
-    SessionMessage,
     SessionPage,
     TokenUsage,
     UsageRecord,
@@ -43,7 +41,7 @@ from sessionledger.domain.models import (
     checked_word,
     now,
 )
-from sessionledger.domain.service import UNSET, Metadata, SessionOrder, Unset
+from sessionledger.domain.service import UNSET, Messages, Metadata, SessionOrder, Unset
 from sessionledger.infrastructure.database import UnitOfWork
 from sessionledger.infrastructure.database.repositories import WORKSPACE, AlreadyStored, MessageDraft
 
@@ -73,14 +71,16 @@ class SessionWork:
     ) -> Write[Session]:
         """See `SessionService.create`."""
         session = self._new_session(actor_name, key, title, metadata, workspace, session_id)
+        fresh = key is None and session_id is None
 
         def work(unit: UnitOfWork) -> Session:
             if self._stored(unit, session):
-                return session
+                return session if fresh else self._settled(unit, session)
             # Taken: by an earlier attempt of this very call, whose answer was lost, or by somebody else.
-            if (found := unit.sessions.find_by_id(self.namespace, session.session_id)) == session:
-                return found
-            raise SessionExistsError(session.session_id)
+            found = unit.sessions.find_by_id(self.namespace, session.session_id)
+            if found is None or replace(found, usage=session.usage) != session:
+                raise SessionExistsError(session.session_id)
+            return found
 
         return work, (session.session_id,)
 
@@ -98,7 +98,7 @@ class SessionWork:
 
         def work(unit: UnitOfWork) -> Session:
             if self._stored(unit, session):
-                return session
+                return self._settled(unit, session)
             return unit.sessions.get_by_id(self.namespace, session.session_id)
 
         return work, (session.session_id,)
@@ -157,9 +157,9 @@ class SessionWork:
         self,
         session_id: str,
         *,
-        title: str | None | Unset,
-        actor_name: str | None | Unset,
-        metadata: Metadata | None | Unset,
+        title: str | Unset | None,
+        actor_name: str | Unset | None,
+        metadata: Metadata | Unset | None,
         archived: bool | Unset,
         expected_version: int | None,
     ) -> Write[Session]:
@@ -201,7 +201,7 @@ class SessionWork:
         messages: Sequence[NewMessage | Mapping[str, object]],
         *,
         expected_sequence: int | None,
-    ) -> Write[list[SessionMessage]]:
+    ) -> Write[Messages]:
         """See `SessionService.append_messages`."""
         checked_id("session_id", session_id)
         if expected_sequence is not None:
@@ -214,7 +214,7 @@ class SessionWork:
         if len(set(ids)) < len(ids):
             raise InvalidInputError("messages", "must not hold a message_id twice")
 
-        def work(unit: UnitOfWork) -> list[SessionMessage]:
+        def work(unit: UnitOfWork) -> Messages:
             try:
                 return unit.messages.append(
                     self.namespace, session_id, drafts, at=at, expected_sequence=expected_sequence
@@ -227,7 +227,7 @@ class SessionWork:
 
     def get_messages(
         self, session_id: str, *, after: int, before: int | None, limit: int | None, last: int | None
-    ) -> Work[list[SessionMessage]]:
+    ) -> Work[Messages]:
         """See `SessionService.get_messages`."""
         checked_id("session_id", session_id)
         checked_count("after", after)
@@ -311,12 +311,12 @@ class SessionWork:
                         replace(
                             record,
                             usage_id=derived_id(session_id, record.usage_id),
-                            message_id=None if record.message_id is None else derived_id(session_id, record.message_id),
+                            message_id=record.message_id and derived_id(session_id, record.message_id),
                         )
                         for record in records
                     ],
                 )
-            return session
+            return self._settled(unit, session)
 
         return work, (session_id,)
 
@@ -352,6 +352,13 @@ class SessionWork:
             self.namespace, WORKSPACE, session.workspace, at=session.created_at
         )
         return unit.sessions.create(session, workspace_id)
+
+    def _settled(self, unit: UnitOfWork, session: Session) -> Session:
+        """Bring a new session's totals to the ledger's: a deleted one with the same id may have left records there."""
+        usage = unit.token_usage.totals(self.namespace, session.session_id)
+        if usage != session.usage:
+            unit.sessions.set_usage(self.namespace, session.session_id, usage)
+        return replace(session, usage=usage)
 
 
 def _draft(message: NewMessage, at: datetime) -> MessageDraft:

@@ -6,14 +6,22 @@ The work is the very same function, run through `AsyncConnection.run_sync`: 2-6 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
 from sessionledger.infrastructure.database import dialects
-from sessionledger.infrastructure.database.engine import Call, SchemaCheck, T, UnitOfWork, Work, database_retry
+from sessionledger.infrastructure.database.engine import (
+    Call,
+    SchemaCheck,
+    T,
+    UnitOfWork,
+    Work,
+    database_retry,
+    no_work,
+)
 
 
 class AsyncDatabase(SchemaCheck):
@@ -42,7 +50,7 @@ class AsyncDatabase(SchemaCheck):
         """See `Database.write`."""
         return await self._run(Call(self.dialect, self.checking(work), writes=True, ids=ids))
 
-    async def stream(self, work: Callable[[UnitOfWork], Iterator[T]]) -> AsyncIterator[T]:
+    async def stream(self, work: Callable[[UnitOfWork], Iterator[T]]) -> AsyncGenerator[T, None]:
         """See `Database.stream`; each step of the iteration is run by the connection."""
         call = Call(self.dialect, self.checking(work), writes=False)
         with call.translated():
@@ -54,7 +62,7 @@ class AsyncDatabase(SchemaCheck):
     async def verify(self) -> None:
         """See `Database.verify`."""
         self.verified = False
-        await self.read(lambda work: None)
+        await self.read(no_work)
 
     async def close(self) -> None:
         """See `Database.close`."""
@@ -90,7 +98,7 @@ class AsyncJoinedDatabase:
         """See `JoinedDatabase.write`."""
         return await self._run(Call(self.dialect, work, writes=True, ids=ids))
 
-    async def stream(self, work: Callable[[UnitOfWork], Iterator[T]]) -> AsyncIterator[T]:
+    async def stream(self, work: Callable[[UnitOfWork], Iterator[T]]) -> AsyncGenerator[T, None]:
         """See `JoinedDatabase.stream`."""
         call = Call(self.dialect, work, writes=False)
         with call.translated():
@@ -106,7 +114,7 @@ class AsyncJoinedDatabase:
             return await self._connection.run_sync(call.join)
 
 
-async def _stepped(connection: AsyncConnection, steps: Iterator[T]) -> AsyncIterator[T]:
+async def _stepped(connection: AsyncConnection, steps: Iterator[T]) -> AsyncGenerator[T, None]:
     end = object()
     while (step := await connection.run_sync(lambda _: next(steps, end))) is not end:
         yield step  # type: ignore[misc]  # not `end`, so a T

@@ -236,14 +236,14 @@ def translated(error: Exception, dialect: Dialect, *, committing: bool) -> Sessi
     if not isinstance(error, exc.StatementError):
         return None
     cause = error.orig
-    code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
+    code: str | None = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
     if code in dialect.overflow:
         return InvalidInputError("usage", f"takes a total beyond {MAX_COUNT}")
     if code in dialect.full:
         return StorageFullError(code=code)
     if code in dialect.busy:
         return StorageUnavailableError(code=code)
-    if code in dialect.advice:
+    if code is not None and code in dialect.advice:
         return StorageError(dialect.advice[code], code=code)
     # A refused or broken connection comes as an OperationalError without any code.
     lost = dialect.lost.fullmatch(code) if code else isinstance(error, exc.OperationalError)

@@ -7,9 +7,9 @@ nothing else: no clock, no new ids, no sleep, no network, because it may run aga
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import sqlalchemy
 import tenacity
@@ -27,6 +27,7 @@ from sessionledger.infrastructure.database.repositories import (
 )
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class UnitOfWork:
@@ -56,6 +57,10 @@ class UnitOfWork:
 
 
 Work = Callable[[UnitOfWork], T]
+
+
+def no_work(_: UnitOfWork) -> None:
+    """Do nothing: what is asked is whether the database answers, with the schema that is needed."""
 
 
 class Call(Generic[T]):
@@ -141,18 +146,20 @@ def _gave_up(state: tenacity.RetryCallState) -> bool:
     return (state.seconds_since_start or 0.0) >= executor.retry_seconds
 
 
-database_retry = tenacity.retry(
-    retry=tenacity.retry_if_exception(lambda error: isinstance(error, StorageError) and error.retryable),
-    stop=_gave_up,
-    wait=tenacity.wait_random_exponential(multiplier=0.02, max=1.0),
-    reraise=True,
-)
-"""Run a whole unit of work again, on a fresh connection, while the database is busy or away.
+def database_retry(method: F) -> F:
+    """Run a whole unit of work again, on a fresh connection, while the database is busy or away.
 
-It decides by type, and so by the database's code, never by text. It works on plain and on `async def` methods of an
-executor with `retry_seconds`. Around a repository method it could not work: PostgreSQL refuses every further statement
-of a failed transaction (`InFailedSqlTransaction`).
-"""
+    It decides by type, and so by the database's code, never by text. It decorates plain and `async def` methods of an
+    object with `retry_seconds`. Around a repository method it could not work: PostgreSQL refuses every further
+    statement of a failed transaction (`InFailedSqlTransaction`).
+    """
+    again = tenacity.retry(
+        retry=tenacity.retry_if_exception(lambda error: isinstance(error, StorageError) and error.retryable),
+        stop=_gave_up,
+        wait=tenacity.wait_random_exponential(multiplier=0.02, max=1.0),
+        reraise=True,
+    )
+    return cast("F", again(method))
 
 
 class SchemaCheck:
@@ -222,7 +229,7 @@ class Database(SchemaCheck):
         """
         return self._run(Call(self.dialect, self.checking(work), writes=True, ids=ids))
 
-    def stream(self, work: Callable[[UnitOfWork], Iterator[T]]) -> Iterator[T]:
+    def stream(self, work: Callable[[UnitOfWork], Iterator[T]]) -> Generator[T, None, None]:
         """Yield what work yields, on one snapshot that stays open until it is done; not retried once it has begun."""
         call = Call(self.dialect, self.checking(work), writes=False)
         with call.translated(), self._reading.connect() as connection:
@@ -231,7 +238,7 @@ class Database(SchemaCheck):
     def verify(self) -> None:
         """Change nothing, and raise `SchemaRevisionError` unless the tables are those this release works with."""
         self.verified = False
-        self.read(lambda work: None)
+        self.read(no_work)
 
     def close(self) -> None:
         """Close the connections, unless the engine is the application's."""
@@ -264,7 +271,7 @@ class JoinedDatabase:
         """Run work in a savepoint; the caller commits."""
         return self._run(Call(self.dialect, work, writes=True, ids=ids))
 
-    def stream(self, work: Callable[[UnitOfWork], Iterator[T]]) -> Iterator[T]:
+    def stream(self, work: Callable[[UnitOfWork], Iterator[T]]) -> Generator[T, None, None]:
         """Yield what work yields."""
         call = Call(self.dialect, work, writes=False)
         with call.translated():

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -33,7 +33,6 @@ from sessionledger.domain.content import CanonicalJSON, canonical
 from sessionledger.domain.errors import (
     MessageConflictError,
     SequenceConflictError,
-    SessionExistsError,
     SessionNotFoundError,
     UsageConflictError,
     VersionConflictError,
@@ -42,19 +41,13 @@ from sessionledger.domain.ids import derived_id
 from sessionledger.domain.models import COUNTS, Session, SessionMessage, TokenUsage, UsageRecord, add_usage
 from sessionledger.domain.service import SessionOrder
 from sessionledger.infrastructure.database.dialects import Dialect, dialect_of
-from sessionledger.infrastructure.database.models import (
-    Cost,
-    ResourceModel,
-    SessionMessageModel,
-    SessionModel,
-    TokenUsageModel,
-    UTCTime,
-)
+from sessionledger.infrastructure.database.models import Cost, Model, UTCTime
 
-_resources = ResourceModel.__table__
-_sessions = SessionModel.__table__
-_messages = SessionMessageModel.__table__
-_usage = TokenUsageModel.__table__
+_tables = Model.metadata.tables
+_resources = _tables["resources"]
+_sessions = _tables["sessions"]
+_messages = _tables["session_messages"]
+_usage = _tables["token_usage"]
 
 WORKSPACE = "workspace"
 NO_USAGE = TokenUsage(0, 0, 0, 0, 0)
@@ -73,6 +66,14 @@ class MessageDraft:
     tool_call_id: str | None
     metadata: CanonicalJSON
     usage: UsageRecord | None
+
+
+class Advanced(NamedTuple):
+    """A session after `advance`: its last sequence, its actor and its totals."""
+
+    last_sequence: int
+    actor_name: str | None
+    usage: TokenUsage
 
 
 class AlreadyStored(Exception):  # noqa: N818 - a signal inside the database package, never an error for callers
@@ -190,14 +191,11 @@ class SessionRepository:
 
     def advance(
         self, namespace: str, session_id: str, *, messages: int, usage: TokenUsage, at: datetime, sign: int = 1
-    ) -> tuple[int, TokenUsage]:
+    ) -> Advanced:
         """Move a session's counter and totals, and hold its row until the transaction ends.
 
         The lock lines writers of one session up, so that sequences follow the order of the commits. A `sign` of -1
         takes usage back.
-
-        Returns:
-            The last sequence and the totals, after the move.
 
         Raises:
             SessionNotFoundError: There is no such session.
@@ -213,7 +211,16 @@ class SessionRepository:
         row = self._connection.execute(_ADVANCE, values).first()
         if row is None:
             raise SessionNotFoundError(session_id)
-        return row.last_sequence, _totals(row)
+        return Advanced(row.last_sequence, row.actor_name, _totals(row))
+
+    def set_usage(self, namespace: str, session_id: str, usage: TokenUsage) -> None:
+        """Put the totals of a new session where the ledger has them."""
+        statement = (
+            update(_sessions)
+            .where(_sessions.c.session_id == session_id, _sessions.c.namespace == namespace)
+            .values(cost=usage.cost, **{name: getattr(usage, name) for name in COUNTS})
+        )
+        self._connection.execute(statement)
 
 
 class SessionMessageRepository:
@@ -240,10 +247,10 @@ class SessionMessageRepository:
             UsageConflictError: A message's id is in the ledger of token usage with other counts.
         """
         records = [draft.usage for draft in drafts if draft.usage is not None]
-        last, _ = SessionRepository(self._connection).advance(
+        session = SessionRepository(self._connection).advance(
             namespace, session_id, messages=len(drafts), usage=_summed(records), at=at
         )
-        first = last - len(drafts) + 1
+        first = session.last_sequence - len(drafts) + 1
         if expected_sequence is not None and first != expected_sequence + 1:
             raise AlreadyStored
         messages = [
@@ -267,6 +274,7 @@ class SessionMessageRepository:
         ]
         self._insert(rows)
         if records:
+            records = [replace(record, actor_name=session.actor_name) for record in records]
             TokenUsageRepository(self._connection).record_appended(namespace, session_id, records, at=at)
         return messages
 
@@ -355,12 +363,12 @@ class TokenUsageRepository:
             SessionNotFoundError: There is no such session.
             AlreadyStored: The id is recorded already: undo this work and ask `answer_replay`.
         """
-        _, totals = SessionRepository(self._connection).advance(
-            namespace, session_id, messages=0, usage=_summed([record]), at=at
+        session = SessionRepository(self._connection).advance(
+            namespace, session_id, messages=0, usage=record.usage, at=at
         )
-        if not self.restore(namespace, session_id, [record]):
+        if not self.restore(namespace, session_id, [replace(record, actor_name=session.actor_name)]):
             raise AlreadyStored
-        return totals
+        return session.usage
 
     def answer_replay(self, namespace: str, session_id: str, record: UsageRecord) -> TokenUsage:
         """Answer a record whose id is stored: with the session's totals, if it is the same one.
@@ -420,6 +428,15 @@ class TokenUsageRepository:
         )
         return [_usage_record(row) for row in self._connection.execute(query)]
 
+    def totals(self, namespace: str, session_id: str) -> TokenUsage:
+        """The sum of the records under a session's id, those of a deleted session with this id included."""
+        sums = [func.coalesce(func.sum(_usage.c[name]), 0).label(name) for name in COUNTS]
+        mine = and_(_usage.c.session_id == session_id, _usage.c.namespace == namespace)
+        row = self._connection.execute(
+            select(*sums, func.sum(_usage.c.cost, type_=Cost).label("cost")).where(mine)
+        ).one()
+        return TokenUsage(cost=row.cost, **{name: int(getattr(row, name)) for name in COUNTS})
+
     def count_for_session(self, namespace: str, session_id: str) -> int:
         """Count a session's records."""
         mine = and_(_usage.c.session_id == session_id, _usage.c.namespace == namespace)
@@ -467,7 +484,7 @@ def _summed(records: Iterable[UsageRecord]) -> TokenUsage:
 @functools.cache
 def _insert_new(dialect: Dialect, table_name: str) -> Executable:
     """INSERT … ON CONFLICT (the primary key) DO NOTHING RETURNING the key's last column."""
-    table = SessionModel.metadata.tables[table_name]
+    table = _tables[table_name]
     own = list(table.primary_key)[-1]
     statement: Executable = (
         dialect.insert(table).on_conflict_do_nothing(index_elements=list(table.primary_key)).returning(own)
@@ -491,7 +508,9 @@ _ADVANCE: Update = (
         updated_at=bindparam("at", type_=UTCTime),
         **{name: _moved(name) for name in (*COUNTS, "cost")},
     )
-    .returning(_sessions.c.last_sequence, _sessions.c.cost, *(_sessions.c[name] for name in COUNTS))
+    .returning(
+        _sessions.c.last_sequence, _sessions.c.actor_name, _sessions.c.cost, *(_sessions.c[name] for name in COUNTS)
+    )
 )
 
 _SESSIONS: Select[Any] = select(

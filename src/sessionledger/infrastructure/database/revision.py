@@ -5,7 +5,7 @@ Every process asks, few upgrade: so Alembic is not imported here but in `schema.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, column, inspect, select, table
+from sqlalchemy import Connection, Select, String, column, inspect, select, table
 
 from sessionledger.domain.errors import SchemaRevisionError
 
@@ -23,7 +23,7 @@ EXPECTED = REVISIONS[-1]
 # Not Alembic's default `alembic_version`: an application may keep its own migrations in the same database.
 VERSION_TABLE = "sessionledger_revision"
 
-_FOUND = select(column("version_num")).select_from(table(VERSION_TABLE))
+_FOUND: Select[str] = select(column("version_num", String)).select_from(table(VERSION_TABLE))
 
 
 def found(connection: Connection) -> str | None:

@@ -1,14 +1,14 @@
 """Upgrade, downgrade, verify: Alembic, run from code and from its own command line, under one lock.
 
-`alembic upgrade head`, `sessionledger db upgrade` and `upgrade` here all go through `migrations/env.py`, which takes the
-lock with `locked`. Any number of them may run at once.
+`alembic upgrade head`, `sessionledger db upgrade` and `upgrade` here all go through `migrations/env.py`, which takes
+the lock with `locked`. Any number of them may run at once.
 """
 
 from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from sqlalchemy import Connection, text
 
 from sessionledger.domain.errors import InvalidInputError, StorageError, StorageUnavailableError
 from sessionledger.infrastructure.database import dialects, revision
-from sessionledger.infrastructure.database.engine import Call, Database, database_retry
+from sessionledger.infrastructure.database.engine import Call, Database, database_retry, no_work
 
 if TYPE_CHECKING:
     from sessionledger.infrastructure.database.aio import AsyncDatabase
@@ -73,8 +73,7 @@ def upgrade(database: Database, target: str = "head") -> None:
 async def upgrade_async(database: AsyncDatabase) -> None:
     """Make and upgrade an embedded database for callers that await; servers are upgraded by `upgrade`, in a deploy."""
     dialects.create_file(database.engine.sync_engine)
-    call = Call(database.dialect, lambda work: None, writes=True)
-    with call.translated():
+    with Call(database.dialect, no_work, writes=True).translated():
         async with database.engine.connect() as connection:
             await connection.run_sync(upgrade_on)
 
@@ -116,8 +115,8 @@ class _Migration:
         self._database = database
 
     @database_retry
-    def run(self, migrate) -> None:  # type: ignore[no-untyped-def]
-        call = Call(self._database.dialect, lambda work: None, writes=True)
+    def run(self, migrate: Callable[[Connection], None]) -> None:
+        call = Call(self._database.dialect, no_work, writes=True)
         with call.translated(), self._database.engine.connect() as connection:
             migrate(connection)
         self._database.verified = False
@@ -168,6 +167,9 @@ def locked(connection: Connection) -> Iterator[None]:
             yield
             connection.exec_driver_sql("RESET lock_timeout")
             connection.commit()
+        except BaseException:
+            connection.invalidate()  # it must not go back to the pool with our lock_timeout
+            raise
         finally:
             holder.exec_driver_sql(give)
 
