@@ -196,7 +196,7 @@ class SessionService(ABC):
 
         Args:
             session_id: The session.
-            messages: `NewMessage` objects, or mappings with the same keys; at least one.
+            messages: `NewMessage` objects, or mappings with the same keys; 1 to 10,000.
             expected_sequence: The last sequence the caller has seen, 0 for an empty session; append only if it is
                 still the last.
 

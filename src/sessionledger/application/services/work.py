@@ -43,13 +43,15 @@ from sessionledger.domain.models import (
 )
 from sessionledger.domain.service import UNSET, Messages, Metadata, SessionOrder, Unset
 from sessionledger.infrastructure.database import UnitOfWork
-from sessionledger.infrastructure.database.repositories import WORKSPACE, AlreadyStored, MessageDraft
+from sessionledger.infrastructure.database.repositories import WORKSPACE, PossibleReplay
+from sessionledger.infrastructure.database.rows import MessageDraft
 
 T = TypeVar("T")
 Work = Callable[[UnitOfWork], T]
 Write = tuple[Work[T], tuple[str, ...]]
 
 MAX_PAGE = 1000
+MAX_BATCH = 10_000
 BATCH = 500
 
 
@@ -208,6 +210,8 @@ class SessionWork:
             checked_count("expected_sequence", expected_sequence)
         if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence) or not messages:
             raise InvalidInputError("messages", "must be a list of at least one message")
+        if len(messages) > MAX_BATCH:
+            raise InvalidInputError("messages", f"must be at most {MAX_BATCH} at once")
         at = now()
         drafts = [_draft(NewMessage.of(message), at) for message in messages]
         ids = tuple(draft.message_id for draft in drafts)
@@ -219,9 +223,15 @@ class SessionWork:
                 return unit.messages.append(
                     self.namespace, session_id, drafts, at=at, expected_sequence=expected_sequence
                 )
-            except AlreadyStored:
+            except PossibleReplay as signal:
                 unit.restart()
-                return unit.messages.answer_replay(self.namespace, session_id, drafts, expected_sequence)
+                return unit.messages.answer_replay(
+                    self.namespace,
+                    session_id,
+                    drafts,
+                    expected_sequence=expected_sequence,
+                    last_sequence=signal.last_sequence,
+                )
 
         return work, ids
 
@@ -256,7 +266,7 @@ class SessionWork:
         def work(unit: UnitOfWork) -> TokenUsage:
             try:
                 return unit.token_usage.record(self.namespace, session_id, record, at=at)
-            except AlreadyStored:
+            except PossibleReplay:
                 unit.restart()
                 return unit.token_usage.answer_replay(self.namespace, session_id, record)
 

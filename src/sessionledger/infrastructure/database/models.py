@@ -34,6 +34,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeEngine
 
 from sessionledger.domain.content import JSON, CanonicalJSON, canonical
+from sessionledger.domain.errors import StorageError
 from sessionledger.domain.ids import new_id
 from sessionledger.domain.models import COST_PLACES, MAX_COUNT, MAX_NAME, MAX_TITLE, MAX_WORD, now
 
@@ -59,8 +60,15 @@ class CanonicalText(TypeDecorator[JSON]):
         return value.text if isinstance(value, CanonicalJSON) else canonical("content", value).text
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> JSON:  # noqa: ARG002 - SQLAlchemy's signature
-        """Read a value."""
-        return None if value is None else json.loads(value)
+        """Read a value.
+
+        Raises:
+            StorageError: It is no JSON: something else has written to the table. It is never skipped.
+        """
+        try:
+            return None if value is None else json.loads(value)
+        except (ValueError, RecursionError):
+            raise StorageError("A stored JSON value cannot be read; the row was not written by sessionledger") from None
 
 
 class UTCTime(TypeDecorator[datetime]):

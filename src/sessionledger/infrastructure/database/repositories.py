@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -16,7 +16,6 @@ from sqlalchemy import (
     BigInteger,
     Connection,
     Executable,
-    Row,
     Select,
     Update,
     and_,
@@ -29,7 +28,6 @@ from sqlalchemy import (
     update,
 )
 
-from sessionledger.domain.content import CanonicalJSON, canonical
 from sessionledger.domain.errors import (
     MessageConflictError,
     SequenceConflictError,
@@ -40,8 +38,10 @@ from sessionledger.domain.errors import (
 from sessionledger.domain.ids import derived_id
 from sessionledger.domain.models import COUNTS, Session, SessionMessage, TokenUsage, UsageRecord, add_usage
 from sessionledger.domain.service import SessionOrder
+from sessionledger.infrastructure.database import rows
 from sessionledger.infrastructure.database.dialects import Dialect, dialect_of
 from sessionledger.infrastructure.database.models import Cost, Model, UTCTime
+from sessionledger.infrastructure.database.rows import MessageDraft
 
 _tables = Model.metadata.tables
 _resources = _tables["resources"]
@@ -53,21 +53,6 @@ WORKSPACE = "workspace"
 NO_USAGE = TokenUsage(0, 0, 0, 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class MessageDraft:
-    """A message ready to be stored: checked, with its id and its canonical texts; the database gives the sequence."""
-
-    message_id: str
-    role: str
-    content: CanonicalJSON
-    format: str
-    content_sha256: str
-    created_at: datetime
-    tool_call_id: str | None
-    metadata: CanonicalJSON
-    usage: UsageRecord | None
-
-
 class Advanced(NamedTuple):
     """A session after `advance`: its last sequence, its actor and its totals."""
 
@@ -76,8 +61,16 @@ class Advanced(NamedTuple):
     usage: TokenUsage
 
 
-class AlreadyStored(Exception):  # noqa: N818 - a signal inside the database package, never an error for callers
-    """Some of the ids are stored already: undo this work, and answer with `answer_replay`."""
+class PossibleReplay(Exception):  # noqa: N818 - a signal to `work.py`, never an error for callers
+    """The ids may be stored already: undo this work, and answer with `answer_replay`.
+
+    Attributes:
+        last_sequence: Where the session ended, seen under its lock.
+    """
+
+    def __init__(self, last_sequence: int = 0) -> None:
+        super().__init__(last_sequence)
+        self.last_sequence = last_sequence
 
 
 class SessionRepository:
@@ -88,24 +81,8 @@ class SessionRepository:
 
     def create(self, session: Session, workspace_id: str | None = None) -> bool:
         """Store a session; `False`, and nothing is changed, if its id is taken."""
-        row = {
-            "session_id": session.session_id,
-            "namespace": session.namespace,
-            "actor_name": session.actor_name,
-            "metadata": session.metadata,
-            "last_sequence": session.last_sequence,
-            "created_at": session.created_at,
-            "updated_at": session.updated_at,
-            "title": session.title,
-            "key": session.key,
-            "workspace": workspace_id,
-            "version": session.version,
-            "archived_at": session.archived_at,
-            "cost": session.usage.cost,
-            **{name: getattr(session.usage, name) or 0 for name in COUNTS},
-        }
         statement = _insert_new(dialect_of(self._connection), "sessions")
-        return len(self._connection.execute(statement, [row]).all()) == 1
+        return len(self._connection.execute(statement, [rows.session_row(session, workspace_id)]).all()) == 1
 
     def get_by_id(self, namespace: str, session_id: str) -> Session:
         """Return a session.
@@ -121,7 +98,7 @@ class SessionRepository:
     def find_by_id(self, namespace: str, session_id: str) -> Session | None:
         """Return a session, or `None`."""
         row = self._connection.execute(_SESSION, {"namespace": namespace, "session_id": session_id}).first()
-        return None if row is None else _session(row)
+        return None if row is None else rows.session(row)
 
     def list_all(
         self,
@@ -148,7 +125,7 @@ class SessionRepository:
             query = query.where(_behind(time, cursor, descending=descending))
         keys = [time, _sessions.c.session_id]
         query = query.order_by(*(key.desc() if descending else key for key in keys)).limit(limit)
-        return [_session(row) for row in self._connection.execute(query.offset(offset) if offset else query)]
+        return [rows.session(row) for row in self._connection.execute(query.offset(offset) if offset else query)]
 
     def update(
         self,
@@ -205,20 +182,19 @@ class SessionRepository:
             "id": session_id,
             "messages": messages,
             "at": at,
-            "cost": None if usage.cost is None else sign * usage.cost,
-            **{name: sign * (getattr(usage, name) or 0) for name in COUNTS},
+            **rows.usage_row(usage, sign),
         }
         row = self._connection.execute(_ADVANCE, values).first()
         if row is None:
             raise SessionNotFoundError(session_id)
-        return Advanced(row.last_sequence, row.actor_name, _totals(row))
+        return Advanced(row.last_sequence, row.actor_name, rows.totals(row))
 
     def set_usage(self, namespace: str, session_id: str, usage: TokenUsage) -> None:
         """Put the totals of a new session where the ledger has them."""
         statement = (
             update(_sessions)
             .where(_sessions.c.session_id == session_id, _sessions.c.namespace == namespace)
-            .values(cost=usage.cost, **{name: getattr(usage, name) for name in COUNTS})
+            .values(**rows.usage_row(usage))
         )
         self._connection.execute(statement)
 
@@ -242,7 +218,7 @@ class SessionMessageRepository:
 
         Raises:
             SessionNotFoundError: There is no such session.
-            AlreadyStored: An id is stored already, or the session does not end at `expected_sequence`: undo this work
+            PossibleReplay: An id is stored already, or the session does not end at `expected_sequence`: undo this work
                 and ask `answer_replay`.
             UsageConflictError: A message's id is in the ledger of token usage with other counts.
         """
@@ -252,27 +228,10 @@ class SessionMessageRepository:
         )
         first = session.last_sequence - len(drafts) + 1
         if expected_sequence is not None and first != expected_sequence + 1:
-            raise AlreadyStored
-        messages = [
-            SessionMessage(
-                message_id=draft.message_id,
-                session_id=session_id,
-                sequence=sequence,
-                role=draft.role,
-                content=draft.content.value,
-                format=draft.format,
-                content_sha256=draft.content_sha256,
-                created_at=draft.created_at,
-                tool_call_id=draft.tool_call_id,
-                metadata=draft.metadata.value,
-            )
-            for sequence, draft in enumerate(drafts, first)
-        ]
-        rows = [
-            _message_row(message, draft.content, draft.metadata)
-            for message, draft in zip(messages, drafts, strict=True)
-        ]
-        self._insert(rows)
+            raise PossibleReplay(first - 1)
+        messages = [draft.stored(session_id, sequence) for sequence, draft in enumerate(drafts, first)]
+        if not self._insert(list(map(rows.message_row, messages, drafts))):
+            raise PossibleReplay(first - 1)
         if records:
             records = [replace(record, actor_name=session.actor_name) for record in records]
             TokenUsageRepository(self._connection).record_appended(namespace, session_id, records, at=at)
@@ -280,10 +239,16 @@ class SessionMessageRepository:
 
     def restore(self, messages: Sequence[SessionMessage]) -> None:
         """Store messages that have their sequence already, as an import does."""
-        self._insert([_message_row(message, message.content, message.metadata) for message in messages])
+        self._insert(list(map(rows.message_row, messages)))
 
     def answer_replay(
-        self, namespace: str, session_id: str, drafts: Sequence[MessageDraft], expected_sequence: int | None
+        self,
+        namespace: str,
+        session_id: str,
+        drafts: Sequence[MessageDraft],
+        *,
+        expected_sequence: int | None,
+        last_sequence: int,
     ) -> list[SessionMessage]:
         """Answer an append whose ids may be stored: with the stored messages, if they are the same ones.
 
@@ -294,11 +259,11 @@ class SessionMessageRepository:
         """
         ids = [draft.message_id for draft in drafts]
         query = _MESSAGES_COLUMNS.where(_messages.c.session_id == session_id, _messages.c.message_id.in_(ids))
-        session = SessionRepository(self._connection).get_by_id(namespace, session_id)
-        stored = {row.message_id: _message(row) for row in self._connection.execute(query)}
+        SessionRepository(self._connection).get_by_id(namespace, session_id)
+        stored = {row.message_id: rows.message(row) for row in self._connection.execute(query)}
         if not stored and expected_sequence is not None:
-            raise SequenceConflictError(session_id, expected_sequence, session.last_sequence)
-        different = [draft for draft in drafts if not _same(draft, stored.get(draft.message_id))]
+            raise SequenceConflictError(session_id, expected_sequence, last_sequence)
+        different = [draft for draft in drafts if not draft.is_replay_of(stored.get(draft.message_id))]
         if different:
             raise MessageConflictError(session_id, tuple(draft.message_id for draft in different))
         return [stored[message_id] for message_id in ids]
@@ -329,10 +294,10 @@ class SessionMessageRepository:
         if (most := last if newest_first else limit) is not None:
             query = query.limit(bindparam("most"))
             values["most"] = most
-        rows = self._connection.execute(query, values).all()
-        if not rows:  # empty, or not there: only then is a second statement needed
+        found = self._connection.execute(query, values).all()
+        if not found:  # empty, or not there: only then is a second statement needed
             SessionRepository(self._connection).get_by_id(namespace, session_id)
-        return [_message(row) for row in (reversed(rows) if newest_first else rows)]
+        return [rows.message(row) for row in (reversed(found) if newest_first else found)]
 
     def count_for_session(self, namespace: str, session_id: str) -> int:
         """Count a session's messages.
@@ -344,10 +309,10 @@ class SessionMessageRepository:
         statement = select(func.count()).select_from(_messages).where(_messages.c.session_id == session_id)
         return self._connection.execute(statement).scalar_one()
 
-    def _insert(self, rows: list[dict[str, Any]]) -> None:
+    def _insert(self, messages: list[dict[str, Any]]) -> bool:
+        """Insert rows; `False` if some of the ids are stored already."""
         statement = _insert_new(dialect_of(self._connection), "session_messages")
-        if len(self._connection.execute(statement, rows).all()) < len(rows):
-            raise AlreadyStored
+        return len(self._connection.execute(statement, messages).all()) == len(messages)
 
 
 class TokenUsageRepository:
@@ -361,13 +326,13 @@ class TokenUsageRepository:
 
         Raises:
             SessionNotFoundError: There is no such session.
-            AlreadyStored: The id is recorded already: undo this work and ask `answer_replay`.
+            PossibleReplay: The id is recorded already: undo this work and ask `answer_replay`.
         """
         session = SessionRepository(self._connection).advance(
             namespace, session_id, messages=0, usage=record.usage, at=at
         )
         if not self.restore(namespace, session_id, [replace(record, actor_name=session.actor_name)]):
-            raise AlreadyStored
+            raise PossibleReplay
         return session.usage
 
     def answer_replay(self, namespace: str, session_id: str, record: UsageRecord) -> TokenUsage:
@@ -398,23 +363,9 @@ class TokenUsageRepository:
 
     def restore(self, namespace: str, session_id: str, records: Sequence[UsageRecord]) -> set[str]:
         """Store records and leave the totals; return the ids that were new."""
-        rows = [
-            {
-                "session_id": session_id,
-                "usage_id": record.usage_id,
-                "message_id": record.message_id,
-                "actor_name": record.actor_name,
-                "namespace": namespace,
-                "model": record.model,
-                "cost": record.usage.cost,
-                "imported": record.imported,
-                "recorded_at": record.recorded_at,
-                **{name: getattr(record.usage, name) for name in COUNTS},
-            }
-            for record in records
-        ]
         statement = _insert_new(dialect_of(self._connection), "token_usage")
-        return {row.usage_id for row in self._connection.execute(statement, rows)}
+        new = [rows.usage_record_row(namespace, session_id, record) for record in records]
+        return {row.usage_id for row in self._connection.execute(statement, new)}
 
     def get_for_session(
         self, namespace: str, session_id: str, *, after: str = "", limit: int | None = None
@@ -426,7 +377,7 @@ class TokenUsageRepository:
             .order_by(_usage.c.usage_id)
             .limit(limit)
         )
-        return [_usage_record(row) for row in self._connection.execute(query)]
+        return [rows.usage_record(row) for row in self._connection.execute(query)]
 
     def totals(self, namespace: str, session_id: str) -> TokenUsage:
         """The sum of the records under a session's id, those of a deleted session with this id included."""
@@ -445,7 +396,7 @@ class TokenUsageRepository:
     def _refuse_others(self, session_id: str, records: Sequence[UsageRecord]) -> None:
         ids = [record.usage_id for record in records]
         query = select(_usage).where(_usage.c.session_id == session_id, _usage.c.usage_id.in_(ids))
-        stored = {row.usage_id: _usage_record(row) for row in self._connection.execute(query)}
+        stored = {row.usage_id: rows.usage_record(row) for row in self._connection.execute(query)}
         for record in records:
             if (stored[record.usage_id].usage, stored[record.usage_id].model) != (record.usage, record.model):
                 raise UsageConflictError(session_id, record.usage_id)
@@ -550,81 +501,3 @@ def _named(namespace: str, kind: str, name: str) -> Any:
 
 def _workspace_ids(namespace: str, name: str) -> Select[Any]:
     return select(_resources.c.resource_id).where(_named(namespace, WORKSPACE, name))
-
-
-def _totals(row: Row[Any]) -> TokenUsage:
-    return TokenUsage(cost=row.cost, **{name: getattr(row, name) for name in COUNTS})
-
-
-def _session(row: Row[Any]) -> Session:
-    return Session(
-        session_id=row.session_id,
-        namespace=row.namespace,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        key=row.key,
-        title=row.title,
-        actor_name=row.actor_name,
-        metadata=row.metadata,
-        workspace=row.workspace,
-        last_sequence=row.last_sequence,
-        usage=_totals(row),
-        version=row.version,
-        archived_at=row.archived_at,
-    )
-
-
-def _message(row: Row[Any]) -> SessionMessage:
-    return SessionMessage(
-        message_id=row.message_id,
-        session_id=row.session_id,
-        sequence=row.sequence,
-        role=row.role,
-        content=row.content,
-        format=row.format,
-        # NULL where a release that knew no hashes appended the message.
-        content_sha256=row.content_sha256 or canonical("content", row.content).sha256,
-        created_at=row.created_at,
-        tool_call_id=row.tool_call_id,
-        metadata=row.metadata,
-    )
-
-
-def _message_row(message: SessionMessage, content: Any, metadata: Any) -> dict[str, Any]:
-    return {
-        "message_id": message.message_id,
-        "session_id": message.session_id,
-        "sequence": message.sequence,
-        "role": message.role,
-        "content": content,
-        "tool_call_id": message.tool_call_id,
-        "metadata": metadata,
-        "created_at": message.created_at,
-        "format": message.format,
-        "content_sha256": message.content_sha256,
-    }
-
-
-def _same(draft: MessageDraft, message: SessionMessage | None) -> bool:
-    return message is not None and (draft.role, draft.format, draft.tool_call_id, draft.content_sha256) == (
-        message.role,
-        message.format,
-        message.tool_call_id,
-        message.content_sha256,
-    )
-
-
-def _usage_record(row: Row[Any]) -> UsageRecord:
-    counts = {name: getattr(row, name) for name in COUNTS}
-    usage = TokenUsage(
-        **{**counts, "input_tokens": row.input_tokens or 0, "output_tokens": row.output_tokens or 0}, cost=row.cost
-    )
-    return UsageRecord(
-        usage_id=row.usage_id,
-        usage=usage,
-        recorded_at=row.recorded_at,
-        message_id=row.message_id,
-        actor_name=row.actor_name,
-        model=row.model,
-        imported=row.imported,
-    )
