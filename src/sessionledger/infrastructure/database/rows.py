@@ -14,7 +14,6 @@ from sessionledger.domain.content import CanonicalJSON, canonical
 from sessionledger.domain.errors import InvalidInputError, StorageError
 from sessionledger.domain.models import COUNTS, Session, SessionMessage, TokenUsage, UsageRecord
 
-
 T = TypeVar("T")
 
 
