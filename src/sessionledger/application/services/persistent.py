@@ -54,18 +54,21 @@ class PersistentSessionService(SessionService):
     def connect(cls, url: str, *, namespace: str = "default", **options: Any) -> Self:
         """See `sessionledger.connect`."""
         database = Database(url, **options)
-        service = cls(database, namespace=namespace)
-        if database.dialect.embedded:
-            create_file(database.engine)
         try:
-            database.verify()
-        except SchemaRevisionError as error:
-            if not (database.dialect.embedded and error.upgradable):
-                database.close()
-                raise
-            from sessionledger.infrastructure.database import schema  # brings Alembic, which few processes need
+            service = cls(database, namespace=namespace)
+            if database.dialect.embedded:
+                create_file(database.engine)
+            try:
+                database.verify()
+            except SchemaRevisionError as error:
+                if not (database.dialect.embedded and error.upgradable):
+                    raise
+                from sessionledger.infrastructure.database import schema  # brings Alembic, which few processes need
 
-            schema.upgrade(database)
+                schema.upgrade(database)
+        except BaseException:
+            database.close()
+            raise
         return service
 
     @property
@@ -265,18 +268,21 @@ class AsyncPersistentSessionService(AsyncSessionService):
         from sessionledger.infrastructure.database.aio import AsyncDatabase  # needs greenlet, which `async` brings
 
         database = AsyncDatabase(url, **options)
-        service = cls(database, namespace=namespace)
-        if database.dialect.embedded:
-            create_file(database.engine.sync_engine)
         try:
-            await database.verify()
-        except SchemaRevisionError as error:
-            if not (database.dialect.embedded and error.upgradable):
-                await database.close()
-                raise
-            from sessionledger.infrastructure.database import schema
+            service = cls(database, namespace=namespace)
+            if database.dialect.embedded:
+                create_file(database.engine.sync_engine)
+            try:
+                await database.verify()
+            except SchemaRevisionError as error:
+                if not (database.dialect.embedded and error.upgradable):
+                    raise
+                from sessionledger.infrastructure.database import schema
 
-            await schema.upgrade_async(database)
+                await schema.upgrade_async(database)
+        except BaseException:
+            await database.close()
+            raise
         return service
 
     @property

@@ -99,9 +99,10 @@ class SessionWork:
         session = self._new_session(actor_name, checked_name("key", key), title, metadata, workspace, None)
 
         def work(unit: UnitOfWork) -> Session:
-            if self._stored(unit, session):
+            found = unit.sessions.find_by_id(self.namespace, session.session_id)
+            if found is None and self._stored(unit, session):
                 return self._settled(unit, session)
-            return unit.sessions.get_by_id(self.namespace, session.session_id)
+            return found or unit.sessions.get_by_id(self.namespace, session.session_id)
 
         return work, (session.session_id,)
 

@@ -34,7 +34,7 @@ class AsyncDatabase(SchemaCheck):
         if isinstance(database, AsyncEngine):
             self.engine = database
         else:
-            url = dialects.async_url(dialects.checked_url(database))
+            url = dialects.checked_url(database, awaiting=True)
             self.engine = dialects.create(create_async_engine, url, engine_options)
             dialects.prepare(self.engine.sync_engine)
         super().__init__(dialects.dialect_of(self.engine))

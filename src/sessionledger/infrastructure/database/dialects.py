@@ -38,7 +38,8 @@ class Dialect:
     Attributes:
         insert: The INSERT construct with ON CONFLICT.
         embedded: A file of the process's own, made and upgraded on first use.
-        async_driver: The driver for callers that await; `None` where the URL's own driver does both.
+        drivers: The names its drivers have in a URL, first the one for callers that block, then, for callers that
+            await, its last; psycopg is both.
         begin_reading: The statement that begins a snapshot, where the driver does not begin one by itself.
         begin_writing: The statement that begins a transaction and takes its lock up front.
         reading: Execution options of a snapshot.
@@ -54,7 +55,7 @@ class Dialect:
 
     insert: Callable[..., Any]
     embedded: bool
-    async_driver: str | None
+    drivers: tuple[str, ...]
     busy: frozenset[str]
     lost: re.Pattern[str]
     full: frozenset[str]
@@ -70,7 +71,7 @@ class Dialect:
 POSTGRESQL = Dialect(
     insert=postgresql.insert,
     embedded=False,
-    async_driver=None,
+    drivers=("postgresql", "postgresql+psycopg", "postgresql+psycopg_async", "postgresql"),
     busy=frozenset({"40001", "40P01", "55P03", "53300"}),
     lost=re.compile("08...|57P0[123]"),
     full=frozenset({"53100"}),
@@ -94,7 +95,7 @@ POSTGRESQL = Dialect(
 SQLITE = Dialect(
     insert=sqlite.insert,
     embedded=True,
-    async_driver="sqlite+aiosqlite",
+    drivers=("sqlite", "sqlite+pysqlite", "sqlite+aiosqlite"),
     busy=frozenset({"SQLITE_BUSY", "SQLITE_BUSY_SNAPSHOT", "SQLITE_BUSY_RECOVERY", "SQLITE_LOCKED", "SQLITE_PROTOCOL"}),
     lost=re.compile("(?!)"),
     full=frozenset({"SQLITE_FULL"}),
@@ -127,29 +128,27 @@ def dialect_of(bind: Any) -> Dialect:
         raise InvalidInputError("database", "must be SQLite or PostgreSQL") from None
 
 
-def checked_url(url: str | URL) -> URL:
-    """Read a database URL; `postgres://` is taken for `postgresql://`.
+def checked_url(url: str | URL, *, awaiting: bool = False) -> URL:
+    """Read a database URL and choose the driver; `postgres://` is taken for `postgresql://`.
+
+    Args:
+        url: The URL.
+        awaiting: Whether for callers that await.
 
     Raises:
-        InvalidInputError: It is no URL, names another kind of database, or holds a password in its query, where
-            SQLAlchemy would print it.
+        InvalidInputError: It is no URL, names another kind of database or driver, or holds a password in its query,
+            where SQLAlchemy would print it.
     """
     try:
         parsed = make_url(url.replace("postgres://", "postgresql://", 1) if isinstance(url, str) else url)
-        known = parsed.get_backend_name() in _DIALECTS
     except (exc.ArgumentError, ValueError, AttributeError):
         raise InvalidInputError("url", "must be a database URL, such as sqlite:///agent.db") from None
-    if not known:
-        raise InvalidInputError("url", "must be an SQLite or a PostgreSQL URL")
+    dialect = _DIALECTS.get(parsed.get_backend_name())
+    if dialect is None or parsed.drivername not in dialect.drivers:
+        raise InvalidInputError("url", "must start with sqlite: or postgresql: (the driver is psycopg 3)")
     if "password" in parsed.query:
         raise InvalidInputError("url", "must hold a password before the @, not in the query")
-    return parsed
-
-
-def async_url(url: URL) -> URL:
-    """The same database through the driver for callers that await."""
-    driver = _DIALECTS[url.get_backend_name()].async_driver
-    return url.set(drivername=driver) if driver and "+" not in url.drivername else url
+    return parsed.set(drivername=dialect.drivers[-1 if awaiting else 0])
 
 
 def create(make: Callable[..., Any], url: URL, options: Mapping[str, Any]) -> Any:
