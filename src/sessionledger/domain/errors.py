@@ -243,7 +243,7 @@ class StorageUnavailableError(StorageError):
     """The database could not be reached or stayed busy until the deadline; nothing was committed."""
 
     retryable = True
-    text = "The database cannot be reached or is busy"
+    text = "The database cannot be reached; check that it runs and that the URL is right"
 
 
 class StorageFullError(StorageError):

@@ -241,7 +241,7 @@ def translated(error: Exception, dialect: Dialect, *, committing: bool) -> Sessi
     if code in dialect.full:
         return StorageFullError(code=code)
     if code in dialect.busy:
-        return StorageUnavailableError(code=code)
+        return StorageUnavailableError("The database is busy with another transaction; try again", code=code)
     if code is not None and code in dialect.advice:
         return StorageError(dialect.advice[code], code=code)
     # A refused or broken connection comes as an OperationalError without any code.
