@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 import sessionledger
 from sessionledger.cli import commands, database_commands, demo, transfer
 from sessionledger.cli.context import Context, Declined, UsageError, masked, printable
-from sessionledger.domain.errors import InvalidInputError, SessionLedgerError
+from sessionledger.domain.errors import UPGRADE_COMMAND, InvalidInputError, SessionLedgerError, StorageError
 
 app = App(
     name="sessionledger",
@@ -60,7 +60,12 @@ def launch(
     for name, value in bound.arguments.items():
         if value == HYPHEN:
             bound.arguments[name] = "-"
-    call(*bound.args, **bound.kwargs, **given)
+    try:
+        call(*bound.args, **bound.kwargs, **given)
+    except StorageError as error:
+        if database:  # the advice must reach the same database
+            error.args = (error.args[0].replace(UPGRADE_COMMAND, f"{UPGRADE_COMMAND} --database {database}"),)
+        raise
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -8,9 +8,8 @@ from cyclopts import Group, Parameter
 
 from sessionledger.cli import machine, render, words
 from sessionledger.cli.context import Context, Declined, UsageError
-from sessionledger.domain.content import JSON
+from sessionledger.domain.content import JSON, parse
 from sessionledger.domain.models import Session, TokenUsage, add_usage
-from sessionledger.domain.openai_chat import parse_strict
 from sessionledger.domain.service import SessionService
 
 InContext = Annotated[Context, Parameter(parse=False)]
@@ -192,7 +191,7 @@ def append(
         context: How the command was started.
     """
     text = _standard_input() if content == "-" else content
-    value = parse_strict("content", text) if json_content else text
+    value = parse("content", text) if json_content else text
     with context.connect() as sessions:
         message = sessions.append_message(
             session_id, role, value, usage=spent.usage(), model=spent.model, **details.values()
@@ -292,7 +291,7 @@ def _latest(sessions: SessionService) -> Session:
 
 
 def _json(option: str, text: str | None) -> JSON:
-    return None if text is None else parse_strict(option, text)
+    return None if text is None else parse(option, text)
 
 
 def _standard_input() -> str:

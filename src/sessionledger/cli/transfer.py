@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sessionledger.cli import machine, words
 from sessionledger.cli.context import Context, UsageError
 from sessionledger.cli.files import replacing
-from sessionledger.domain.errors import InvalidInputError, SessionLedgerError
+from sessionledger.domain.errors import ArchiveFormatError, InvalidInputError, SessionLedgerError
 from sessionledger.domain.ids import derived_id
 from sessionledger.domain.models import NewMessage, Session
 from sessionledger.domain.openai_chat import MAX_BYTES, Conversation, ConversationFile
@@ -77,8 +77,13 @@ def import_file(
         raise UsageError("--as-copy goes with --format archive")
     with _opened(file) as source, context.connect() as sessions:
         if format == "archive":
-            with _working(context, "importing"):
-                session = sessions.import_session(source, as_copy=as_copy)
+            try:
+                with _working(context, "importing"):
+                    session = sessions.import_session(source, as_copy=as_copy)
+            except ArchiveFormatError as error:
+                if error.line is not None:
+                    raise
+                raise UnreadableFileError(file, f"{error} Conversations need: --format openai-chat") from None
             if context.json:
                 context.print_json({"session": machine.session(session)})
             else:

@@ -9,14 +9,13 @@ detects corruption, not malice.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, BinaryIO, TypeVar
 
-from sessionledger.domain.content import JSON, canonical, canonical_object, canonical_text, check_format
+from sessionledger.domain.content import JSON, canonical, canonical_object, canonical_text, check, check_format, parse
 from sessionledger.domain.errors import (
     ArchiveChecksumError,
     ArchiveError,
@@ -39,6 +38,8 @@ from sessionledger.domain.models import (
 FORMAT = "sessionledger.archive"
 FORMAT_VERSION = 1
 
+MAX_LINE_DEPTH = 64
+
 _FOOTER = re.compile(rb'\{"sha256":"([0-9a-f]{64})"\}\n')
 _FOOTER_LENGTH = len('{"sha256":""}\n') + 64
 _BLOCK = 1024 * 1024
@@ -53,14 +54,12 @@ class ArchiveLimits:
     Attributes:
         size: Bytes in all.
         line: Bytes a line.
-        digits: Digits a number.
         messages: Messages in all.
         sessions: Sessions in all.
     """
 
     size: int = 512 * 1024 * 1024
     line: int = 8 * 1024 * 1024
-    digits: int = 40
     messages: int = 1_000_000
     sessions: int = 10_000
 
@@ -234,7 +233,7 @@ class ArchiveReader:
             number += 1
             if len(line) > self._limits.line:
                 raise ArchiveLimitError("bytes a line", self._limits.line)
-            yield number, _parsed(number, line, self._limits)
+            yield number, _parsed(number, line)
 
     def _checked_session(self, records: Iterator[tuple[int, dict[str, JSON]]]) -> Session:
         """Hold every record to the rules; return the session."""
@@ -278,36 +277,15 @@ def _checked_header(first: tuple[int, dict[str, JSON]] | None, limits: ArchiveLi
     return counts
 
 
-def _parsed(number: int, line: bytes, limits: ArchiveLimits) -> dict[str, JSON]:
-    """Parse a line strictly: UTF-8, one object, no key twice, no NaN, no endless number."""
-
-    def limited(kind: Callable[[str], T]) -> Callable[[str], T]:
-        def convert(digits: str) -> T:
-            if len(digits) > limits.digits + 8:  # sign, point and exponent
-                raise ArchiveLimitError("digits a number", limits.digits)
-            return kind(digits)
-
-        return convert
-
-    def refuse(constant: str) -> None:
-        raise ArchiveFormatError(f"{constant} is no JSON", number)
-
-    def unique(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
-        values = dict(pairs)
-        if len(values) < len(pairs):
-            raise ArchiveFormatError("an object has a key twice", number)
-        return values
-
+def _parsed(number: int, line: bytes) -> dict[str, JSON]:
+    """Read a line strictly: UTF-8 and one object."""
     try:
-        value = json.loads(
-            line.decode(),
-            object_pairs_hook=unique,
-            parse_int=limited(int),
-            parse_float=limited(float),
-            parse_constant=refuse,
-        )
-    except (ValueError, RecursionError):
-        raise ArchiveFormatError("the line is no JSON in UTF-8, or nested too deeply", number) from None
+        value = parse("the line", line.decode())
+        check("the line", value, MAX_LINE_DEPTH)
+    except InvalidInputError as error:
+        raise ArchiveFormatError(str(error), number) from None
+    except UnicodeDecodeError:
+        raise ArchiveFormatError("the line must be UTF-8", number) from None
     if not line.endswith(b"\n") or not isinstance(value, dict):
         raise ArchiveFormatError("the line must be one JSON object", number)
     return value

@@ -64,7 +64,7 @@ def canonical(field: str, value: JSON, *, max_bytes: int = MAX_CONTENT_BYTES) ->
     Raises:
         InvalidInputError: The value is no JSON (a tuple, a key that is no string, NaN …) or exceeds a limit.
     """
-    _check(field, value, 0)
+    check(field, value, MAX_DEPTH)
     text = _dumps(value)
     if not text.isascii():
         if _SPLIT_PAIR.search(text):
@@ -105,7 +105,16 @@ def canonical_object(field: str, value: object) -> CanonicalJSON:
 _EMPTY_OBJECT = CanonicalJSON({}, "{}")
 
 
-def _check(field: str, value: JSON, depth: int) -> None:
+def check(field: str, value: JSON, levels: int) -> None:
+    """Hold a value to the rules of JSON and to the limits, at most `levels` of lists and objects deep.
+
+    Raises:
+        InvalidInputError: It breaks a rule; the error names `field`.
+    """
+    _check(field, value, levels, levels)
+
+
+def _check(field: str, value: JSON, levels: int, left: int) -> None:
     if value is None or isinstance(value, (str, bool)):
         return
     if isinstance(value, int):
@@ -114,18 +123,64 @@ def _check(field: str, value: JSON, depth: int) -> None:
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise InvalidInputError(field, "must not hold NaN or an infinity")
-    elif depth >= MAX_DEPTH:
-        raise InvalidInputError(field, f"must not be nested deeper than {MAX_DEPTH} levels")
+    elif left == 0:
+        raise InvalidInputError(field, f"must not be nested deeper than {levels} levels")
     elif isinstance(value, list):
         for element in value:
-            _check(field, element, depth + 1)
+            _check(field, element, levels, left - 1)
     elif isinstance(value, dict):
         for key, element in value.items():
             if not isinstance(key, str):
                 raise InvalidInputError(field, "must have strings as the keys of every object")
-            _check(field, element, depth + 1)
+            _check(field, element, levels, left - 1)
     else:
         raise InvalidInputError(field, f"must be a JSON value; {type(value).__name__} is none")
+
+
+def _unique(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise InvalidInputError("JSON", "must not have the same key twice in one object")
+    return value
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS + 1:  # and a sign
+        raise InvalidInputError("JSON", f"must not hold a number of more than {MAX_DIGITS} digits")
+    return int(digits)
+
+
+def _real(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise InvalidInputError("JSON", "must not hold a number beyond what a double can be")
+    return value
+
+
+def _constant(_: str) -> None:
+    raise InvalidInputError("JSON", "must not hold NaN or an infinity")
+
+
+STRICT_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_int=_integer, parse_float=_real, parse_constant=_constant
+)
+"""Reads JSON strictly: no key twice, no NaN, no number that would be read as another one."""
+
+
+def parse(field: str, text: str) -> JSON:
+    """Read one JSON value strictly.
+
+    Raises:
+        InvalidInputError: It is no JSON, is nested too deeply, has a key twice, or holds NaN or a number out of bounds.
+    """
+    try:
+        return STRICT_DECODER.decode(text)
+    except InvalidInputError as error:
+        raise InvalidInputError(field, error.problem) from None
+    except json.JSONDecodeError:
+        raise InvalidInputError(field, "must be one valid JSON value") from None
+    except RecursionError:
+        raise InvalidInputError(field, "is nested too deeply") from None
 
 
 def default_format(content: JSON) -> str:

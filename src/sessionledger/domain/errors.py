@@ -236,7 +236,7 @@ class StorageError(SessionLedgerError):
         self.ids = ids
 
     def __str__(self) -> str:
-        return f"{self.args[0]}{f' ({self.code})' if self.code else ''}."
+        return f"{self.args[0]} ({self.code})" if self.code else str(self.args[0])
 
 
 class StorageUnavailableError(StorageError):

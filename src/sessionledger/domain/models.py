@@ -239,7 +239,7 @@ class Session:
         checked_optional_name("key", self.key)
         checked_optional_name("title", self.title, MAX_TITLE)
         checked_optional_name("actor_name", self.actor_name)
-        checked_optional_name("workspace", self.workspace)
+        checked_optional_name("workspace", self.workspace, MAX_TITLE)
         checked_count("last_sequence", self.last_sequence)
         checked_count("version", self.version, minimum=1)
         if not isinstance(self.metadata, dict):

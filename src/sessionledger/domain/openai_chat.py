@@ -11,17 +11,16 @@ import codecs
 import gzip
 import hashlib
 import json
-import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from sessionledger.domain.content import (
     JSON,
-    MAX_DIGITS,
     MAX_METADATA_BYTES,
     OPENAI_CHAT,
+    STRICT_DECODER,
     canonical,
     canonical_object,
     check_format,
@@ -187,7 +186,7 @@ def _value(text: _Text, number: int) -> JSON:
         raise InvalidInputError(place, "must be a JSON object or a list of messages")
     while True:
         try:
-            value, text.at = _DECODER.raw_decode(text.window, text.at)
+            value, text.at = STRICT_DECODER.raw_decode(text.window, text.at)
         except json.JSONDecodeError:
             if len(text.window) - text.at > MAX_CONVERSATION:
                 raise InvalidInputError(place, f"must be valid JSON of at most {MAX_CONVERSATION} bytes") from None
@@ -243,50 +242,3 @@ def _fitting(place: str, others: dict[str, JSON]) -> tuple[dict[str, JSON], tupl
         return dict(canonical_object("metadata", {key: others[key] for key in sizes}).value), tuple(left_out)
     except InvalidInputError as error:
         raise InvalidInputError(f"{place}: its metadata", error.problem) from None
-
-
-def _object(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise InvalidInputError("object", "must not have the same key twice in one object")
-    return value
-
-
-def _integer(digits: str) -> int:
-    if len(digits) > MAX_DIGITS + 1:
-        raise InvalidInputError("number", f"must not hold a number of more than {MAX_DIGITS} digits")
-    return int(digits)
-
-
-def _real(digits: str) -> float:
-    value = float(digits)
-    if not math.isfinite(value):
-        raise InvalidInputError("number", "must not hold a number beyond what a double can be")
-    return value
-
-
-def _constant(_: str) -> Any:
-    raise InvalidInputError("number", "must not hold NaN or an infinity")
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_real, parse_constant=_constant)
-"""Strict JSON: no key twice, no NaN, no number that would be read as another one."""
-
-
-def parse_strict(field_name: str, text: str) -> JSON:
-    """Read one JSON value strictly.
-
-    Raises:
-        InvalidInputError: It is no JSON, has a key twice, or holds NaN or a number out of bounds.
-    """
-    try:
-        value, end = _DECODER.raw_decode(text.strip(_SPACE))
-    except json.JSONDecodeError:
-        raise InvalidInputError(field_name, "must be valid JSON") from None
-    except RecursionError:
-        raise InvalidInputError(field_name, "is nested too deeply") from None
-    except InvalidInputError as error:
-        raise InvalidInputError(field_name, error.problem) from None
-    if end != len(text.strip(_SPACE)):
-        raise InvalidInputError(field_name, "must be one JSON value")
-    return value

@@ -212,7 +212,7 @@ def create_file(engine: Engine) -> None:
         try:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         except OSError as error:
-            raise StorageError(f"The database file {path} cannot be made: {error.strerror}") from None
+            raise StorageError(f"The database file {path} cannot be made; check its folder: {error.strerror}") from None
 
 
 def _file_of(url: URL) -> Path | None:
