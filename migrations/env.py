@@ -61,8 +61,7 @@ else:
     try:
         database = Database(command_line_url())
         dialects.create_file(database.engine)
-        with database.engine.connect() as connection:
-            migrate(connection)
+        schema.on_connection(database, migrate)
         database.close()
     except SessionLedgerError as error:  # one line on the terminal, no traceback
         raise CommandError(str(error)) from None

@@ -164,7 +164,7 @@ def _constant(_: str) -> None:
 STRICT_DECODER = json.JSONDecoder(
     object_pairs_hook=_unique, parse_int=_integer, parse_float=_real, parse_constant=_constant
 )
-"""Reads JSON strictly: no key twice, no NaN, no number that would be read as another one."""
+"""Reads JSON strictly: no key twice, no NaN, no integer too long; a number with a point is read as a double."""
 
 
 def parse(field: str, text: str) -> JSON:

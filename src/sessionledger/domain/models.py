@@ -259,7 +259,7 @@ class SessionMessage:
         sequence: Its place in the session: 1, 2, 3 … without gaps, given by the database.
         role: `system`, `developer`, `user`, `assistant`, `tool`, or a framework's own word.
         content: Its JSON value, equal to what was appended.
-        format: How `content` is to be read: `text`, `parts`, `openai.chat`, or a framework's own format.
+        format: How `content` is to be read: `text`, `parts`, `json`, `openai.chat`, or a framework's own format.
         content_sha256: The SHA-256 of the canonical content, 64 hexadecimal digits.
         created_at: When it was sent, by the sender's clock. For people: the order is `sequence`.
         tool_call_id: Of a tool's answer: the call it answers.
@@ -294,7 +294,7 @@ class NewMessage:
     Attributes:
         role: One of the five roles, or a framework's own word where `format` is the framework's.
         content: Any JSON value of at most 7 MiB.
-        format: `None` means `text` for a string and `parts` for a list.
+        format: `None` means `text` for a string, `parts` for a list of objects with a `type`, else `json`.
         tool_call_id: Of a tool's answer: the call it answers.
         metadata: The caller's own JSON object, at most 64 KiB.
         usage: What the call to the model that wrote this message used.

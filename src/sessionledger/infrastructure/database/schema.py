@@ -67,15 +67,13 @@ def upgrade(database: Database, target: str = "head") -> None:
     dialects.create_file(database.engine)
     if target == "head" and current(database) == revision.EXPECTED:
         return  # without the lock: most deploys find nothing to do
-    _Migration(database).run(lambda connection: upgrade_on(connection, target))
+    on_connection(database, lambda connection: _on(connection, _config(), "upgrade", target))
 
 
 async def upgrade_async(database: AsyncDatabase) -> None:
     """Make and upgrade an embedded database for callers that await; servers are upgraded by `upgrade`, in a deploy."""
     dialects.create_file(database.engine.sync_engine)
-    with Call(database.dialect, no_work, writes=True).translated():
-        async with database.engine.connect() as connection:
-            await connection.run_sync(upgrade_on)
+    await _AsyncMigration(database).run(lambda connection: _on(connection, _config(), "upgrade", "head"))
 
 
 def downgrade(database: Database, target: str, *, allow_data_loss: bool = False) -> None:
@@ -86,7 +84,7 @@ def downgrade(database: Database, target: str, *, allow_data_loss: bool = False)
     """
     config = _config()
     config.attributes["allow_data_loss"] = allow_data_loss
-    _Migration(database).run(lambda connection: _on(connection, config, "downgrade", target))
+    on_connection(database, lambda connection: _on(connection, config, "downgrade", target))
 
 
 def sql(url: str, target: str = "head", *, down: bool = False) -> str:
@@ -102,9 +100,9 @@ def sql(url: str, target: str = "head", *, down: bool = False) -> str:
     return config.output_buffer.getvalue()
 
 
-def upgrade_on(connection: Connection, target: str = "head") -> None:
-    """Upgrade over a connection that has no transaction open."""
-    _on(connection, _config(), "upgrade", target)
+def on_connection(database: Database, migrate: Callable[[Connection], None]) -> None:
+    """Run a migration on a connection of its own; again while the database is busy or away."""
+    _Migration(database).run(migrate)
 
 
 class _Migration:
@@ -119,6 +117,21 @@ class _Migration:
         call = Call(self._database.dialect, no_work, writes=True)
         with call.translated(), self._database.engine.connect() as connection:
             migrate(connection)
+        self._database.verified = False
+
+
+class _AsyncMigration:
+    """The same for callers that await."""
+
+    def __init__(self, database: AsyncDatabase) -> None:
+        self.retry_seconds = database.retry_seconds
+        self._database = database
+
+    @database_retry
+    async def run(self, migrate: Callable[[Connection], None]) -> None:
+        with Call(self._database.dialect, no_work, writes=True).translated():
+            async with self._database.engine.connect() as connection:
+                await connection.run_sync(migrate)
         self._database.verified = False
 
 
