@@ -206,7 +206,8 @@ class SessionService(ABC):
         Raises:
             SessionNotFoundError: There is no such session.
             MessageConflictError: A message id is stored with other content, or only some of the ids are stored.
-            UsageConflictError: A message's id is recorded in the ledger of token usage with other counts.
+            UsageConflictError: A message's id is recorded in the ledger of token usage with other counts, or the
+                message is stored without them.
             SequenceConflictError: The session ends at another sequence than expected.
         """
 

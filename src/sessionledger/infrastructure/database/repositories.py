@@ -256,6 +256,7 @@ class SessionMessageRepository:
             SessionNotFoundError: There is no such session.
             SequenceConflictError: No id is stored; the session does not end at `expected_sequence`.
             MessageConflictError: The ids are stored with other content, or only some of them are.
+            UsageConflictError: The messages are stored without this token usage.
         """
         ids = [draft.message_id for draft in drafts]
         query = _MESSAGES_COLUMNS.where(_messages.c.session_id == session_id, _messages.c.message_id.in_(ids))
@@ -266,6 +267,9 @@ class SessionMessageRepository:
         different = [draft for draft in drafts if not draft.is_replay_of(stored.get(draft.message_id))]
         if different:
             raise MessageConflictError(session_id, tuple(draft.message_id for draft in different))
+        TokenUsageRepository(self._connection).refuse_others(
+            session_id, [draft.usage for draft in drafts if draft.usage is not None]
+        )
         return [stored[message_id] for message_id in ids]
 
     def get_for_session(
@@ -343,7 +347,7 @@ class TokenUsageRepository:
             UsageConflictError: The usage id is recorded with other counts.
         """
         session = SessionRepository(self._connection).get_by_id(namespace, session_id)
-        self._refuse_others(session_id, [record])
+        self.refuse_others(session_id, [record])
         return session.usage
 
     def record_appended(self, namespace: str, session_id: str, records: Sequence[UsageRecord], *, at: datetime) -> None:
@@ -356,7 +360,7 @@ class TokenUsageRepository:
         """
         new = self.restore(namespace, session_id, records)
         if before := [record for record in records if record.usage_id not in new]:
-            self._refuse_others(session_id, before)
+            self.refuse_others(session_id, before)
             SessionRepository(self._connection).advance(
                 namespace, session_id, messages=0, usage=_summed(before), sign=-1, at=at
             )
@@ -393,12 +397,20 @@ class TokenUsageRepository:
         mine = and_(_usage.c.session_id == session_id, _usage.c.namespace == namespace)
         return self._connection.execute(select(func.count()).select_from(_usage).where(mine)).scalar_one()
 
-    def _refuse_others(self, session_id: str, records: Sequence[UsageRecord]) -> None:
+    def refuse_others(self, session_id: str, records: Sequence[UsageRecord]) -> None:
+        """Hold records that are sent again against the stored ones.
+
+        Raises:
+            UsageConflictError: One is not stored, or with other counts or another model.
+        """
+        if not records:
+            return
         ids = [record.usage_id for record in records]
         query = select(_usage).where(_usage.c.session_id == session_id, _usage.c.usage_id.in_(ids))
         stored = {row.usage_id: rows.usage_record(row) for row in self._connection.execute(query)}
         for record in records:
-            if (stored[record.usage_id].usage, stored[record.usage_id].model) != (record.usage, record.model):
+            known = stored.get(record.usage_id)
+            if known is None or (known.usage, known.model) != (record.usage, record.model):
                 raise UsageConflictError(session_id, record.usage_id)
 
 
