@@ -177,13 +177,17 @@ class SessionWork:
         if actor_name is not UNSET:
             changes["actor_name"] = checked_optional_name("actor_name", actor_name)
         if metadata is not UNSET:
-            changes["metadata"] = canonical_object("metadata", metadata)
+            changes["metadata"] = canonical_object("metadata", metadata).value
         if archived is not UNSET:
             if not isinstance(archived, bool):
                 raise InvalidInputError("archived", "must be True or False")
             changes["archived_at"] = at if archived else None
 
         def work(unit: UnitOfWork) -> Session:
+            if unit.replaying:  # the answer of an earlier attempt was lost; a second one must not count the version up
+                session = unit.sessions.get_by_id(self.namespace, session_id)
+                if session.version != expected_version and _has(session, changes):
+                    return session
             return unit.sessions.update(self.namespace, session_id, changes, at=at, expected_version=expected_version)
 
         return work, (session_id,)
@@ -398,6 +402,10 @@ def _draft(message: NewMessage, at: datetime) -> MessageDraft:
         metadata=canonical_object("metadata", message.metadata),
         usage=usage,
     )
+
+
+def _has(session: Session, values: Mapping[str, Any]) -> bool:
+    return all(getattr(session, name) == value for name, value in values.items())
 
 
 def _cursor(session: Session, order: SessionOrder) -> str:

@@ -152,9 +152,7 @@ class SessionRepository:
             statement = statement.where(_sessions.c.version == expected_version)
         changed = self._connection.execute(statement).first()
         session = self.get_by_id(namespace, session_id)
-        # The version we wanted, at our own time: an earlier attempt was committed and its answer lost.
-        own = expected_version is not None and (session.version, session.updated_at) == (expected_version + 1, at)
-        if expected_version is not None and changed is None and not own:
+        if expected_version is not None and changed is None:
             raise VersionConflictError(session_id, expected_version, session.version)
         return session
 

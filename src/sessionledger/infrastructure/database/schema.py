@@ -7,6 +7,7 @@ the lock with `locked`. Any number of them may run at once.
 from __future__ import annotations
 
 import io
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,9 @@ LOCK_SECONDS = 300.0
 """How long an upgrade waits for another one to finish."""
 
 _LOCK_TIMEOUT = "5s"
+
+_ALEMBIC = threading.Lock()
+"""Alembic keeps the migration that runs in globals: two in one process mix their connections up, and may crash it."""
 
 
 def migrations_folder() -> Path:
@@ -96,7 +100,8 @@ def sql(url: str, target: str = "head", *, down: bool = False) -> str:
     config = _config()
     config.output_buffer = io.StringIO()
     config.attributes["url"] = dialects.checked_url(url)
-    (command.downgrade if down else command.upgrade)(config, target, sql=True)
+    with _ALEMBIC:
+        (command.downgrade if down else command.upgrade)(config, target, sql=True)
     return config.output_buffer.getvalue()
 
 
@@ -143,10 +148,15 @@ def _config() -> Config:
 
 def _on(connection: Connection, config: Config, verb: str, target: str) -> None:
     config.attributes["connection"] = connection
+    # Tried, not waited for: a task that waits would stop the event loop, so the retry around this waits.
+    if not _ALEMBIC.acquire(blocking=False):
+        raise StorageUnavailableError("Another upgrade is running in this process; wait for it")
     try:
         getattr(command, verb)(config, target)
     except alembic.util.CommandError:
         raise InvalidInputError("revision", "is not one that this release knows") from None
+    finally:
+        _ALEMBIC.release()
 
 
 @contextmanager
