@@ -78,9 +78,6 @@ POSTGRESQL = Dialect(
     overflow=frozenset({"22003", "23514"}),
     advice={
         "25006": "The database is read-only; connect to the primary",
-        "28000": "The database refused the login; check the user in the URL",
-        "28P01": "The database refused the login; check the password in the URL",
-        "3D000": "There is no database of this name; make it with createdb, then run: " + UPGRADE_COMMAND,
         "42501": "The database user lacks a right on the tables; grant it",
     },
     reading={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
@@ -244,7 +241,8 @@ def translated(error: Exception, dialect: Dialect, *, committing: bool) -> Sessi
         return StorageUnavailableError("The database is busy with another transaction; try again", code=code)
     if code is not None and code in dialect.advice:
         return StorageError(dialect.advice[code], code=code)
-    # A refused or broken connection comes as an OperationalError without any code.
+    # A refused or broken connection comes as an OperationalError without any code: psycopg knows none for a server that
+    # is away, nor for one that refuses the login or has no database of this name.
     lost = dialect.lost.fullmatch(code) if code else isinstance(error, exc.OperationalError)
     if lost or (isinstance(error, exc.DBAPIError) and error.connection_invalidated):
         return CommitOutcomeUnknownError(code=code) if committing else StorageUnavailableError(code=code)

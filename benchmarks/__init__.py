@@ -1,0 +1,1 @@
+"""The speed of sessionledger: ASV suites (`asv run`), and each part against hand-written SQL (`floor.py`)."""

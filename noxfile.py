@@ -1,0 +1,100 @@
+"""Every check of the project: `nox` runs them all, `nox -s features` one, `nox -l` tells which there are.
+
+Each session has an environment of its own, made from the dependency groups of pyproject.toml. No service and no
+variable has to be set: a PostgreSQL for the tests comes with them (features/postgresql.py).
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.error_on_missing_interpreters = True
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+BUILD = Path("build")
+RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def install(session: nox.Session, group: str, *, package: bool = True) -> None:
+    """Install a dependency group and, unless told otherwise, the package with all its extras."""
+    editable = ["-e", ".[all]"] if package else []
+    session.install(*editable, *nox.project.dependency_groups(PROJECT, group))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Formatting and lint rules."""
+    install(session, "lint", package=False)
+    session.run("ruff", "format", "--check", ".", ".ci/run")
+    session.run("ruff", "check", ".", ".ci/run")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types, strictly."""
+    install(session, "types")
+    session.run("mypy")
+
+
+@nox.session
+def layers(session: nox.Session) -> None:
+    """Who may import whom."""
+    install(session, "layers")
+    session.run("lint-imports", "--no-cache")
+
+
+@nox.session
+def features(session: nox.Session) -> None:
+    """The contract in words, on SQLite and PostgreSQL, sync and async."""
+    install(session, "features")
+    session.run("python", "features", *session.posargs)
+
+
+for version in PROJECT["project"]["classifiers"]:
+    # `nox -s features-3.13`: the same on another Python, where it is installed.
+    number = version.removeprefix("Programming Language :: Python :: ")
+    if number != version and number != RUNNING:
+        nox.session(features.func, python=number, name=f"features-{number}", default=False)
+
+
+@nox.session
+def coverage_report(session: nox.Session) -> None:
+    """How much of the source the features before it ran; below the bound in pyproject.toml it fails."""
+    install(session, "coverage", package=False)
+    data = BUILD / "coverage"
+    if not any(data.glob(".coverage.*")):
+        session.error("there is nothing to report on; run: nox -s features")
+    session.env["COVERAGE_FILE"] = str(BUILD / ".coverage")
+    session.run("coverage", "combine", "--keep", "--quiet", str(data))
+    session.run("coverage", "html", "--quiet", "--directory", str(BUILD / "htmlcov"))
+    session.run("coverage", "report")
+
+
+@nox.session
+def robot(session: nox.Session) -> None:
+    """What needs an outside: the installed wheel, the command line, kills."""
+    install(session, "robot")
+    with_server = ("python", "features/postgresql.py", "--")
+    shutil.rmtree(BUILD / "robot", ignore_errors=True)
+    session.run(*with_server, "robot", "--outputdir", str(BUILD / "robot"), *session.posargs, "robot")
+
+
+@nox.session(default=False)
+def benchmark(session: nox.Session) -> None:
+    """See that every benchmark runs; `nox -s benchmark -- --full` measures: against hand-written SQL, and with ASV."""
+    install(session, "benchmark")
+    quick = [] if "--full" in session.posargs else ["--quick"]
+    session.run("python", "benchmarks/floor.py", *quick)
+    session.run("asv", "machine", "--yes")
+    session.run("asv", "run", "--python=same", "--show-stderr", *quick)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, strictly: a link that leads nowhere fails."""
+    install(session, "docs")
+    session.run("mkdocs", "build", "--strict", "--site-dir", str(BUILD / "site"))
