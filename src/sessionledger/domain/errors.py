@@ -243,7 +243,9 @@ class StorageUnavailableError(StorageError):
     """The database could not be reached or stayed busy until the deadline; nothing was committed."""
 
     retryable = True
-    text = "The database cannot be reached, or refuses the login or the name; check that it runs, and the URL"
+    text = (
+        "The database cannot be reached, or refuses the login or the name; check that it runs and that the URL is right"
+    )
 
 
 class StorageFullError(StorageError):

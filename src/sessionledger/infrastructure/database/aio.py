@@ -6,10 +6,15 @@ The work is the very same function, run through `AsyncConnection.run_sync`: 2-6 
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
 from sqlalchemy import URL
+
+if importlib.util.find_spec("greenlet") is None:  # SQLAlchemy's own error would name an extra of SQLAlchemy's
+    raise ImportError("greenlet is not installed; run: pip install 'sessionledger[async]'")
+
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
 from sessionledger.infrastructure.database import dialects

@@ -80,7 +80,9 @@ POSTGRESQL = Dialect(
         "25006": "The database is read-only; connect to the primary",
         "42501": "The database user lacks a right on the tables; grant it",
     },
-    reading={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
+    # Not READ ONLY as well: SQLAlchemy gives such a connection back as READ WRITE, and so undoes a server's own
+    # default_transaction_read_only. What a reader might write is never committed.
+    reading={"isolation_level": "REPEATABLE READ"},
     writing={"isolation_level": "READ COMMITTED"},
     # Sixty-four bits that mean sessionledger; advisory locks are per database already, hashtext adds the schema.
     advisory_lock=(

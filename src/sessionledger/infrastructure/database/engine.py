@@ -85,8 +85,7 @@ class Call(Generic[T]):
         self._begin(connection)
         result = self.work(UnitOfWork(connection, lambda: self._restart(connection), replaying=self._outcome_unknown))
         if self.writes:
-            self._committing = True
-            connection.commit()
+            self._commit(connection)
         return result
 
     def join(self, connection: Connection) -> T:
@@ -114,6 +113,19 @@ class Call(Generic[T]):
         statement = self._dialect.begin_writing if self.writes else self._dialect.begin_reading
         if statement:
             connection.exec_driver_sql(statement)
+
+    def _commit(self, connection: Connection) -> None:
+        self._committing = True
+        try:
+            connection.commit()
+        except BaseException:
+            # SQLAlchemy takes the transaction for ended, whatever the database says, and would give the connection back
+            # to the pool without a rollback: the next transaction on it would commit this one as well.
+            try:
+                connection.connection.rollback()
+            except connection.dialect.loaded_dbapi.Error:
+                connection.invalidate()
+            raise
 
     def _restart(self, connection: Connection) -> None:
         connection.rollback()
