@@ -468,6 +468,17 @@ Feature: The command line
     When I run: show SESSION
     Then it ends with 1 and says: There is no session
 
+  Scenario: Conversations taken for an archive
+    When a file of conversations holds: [{"messages":[]}]
+    And I run: import CONVERSATIONS
+    Then it ends with 1 and says: Conversations need: --format openai-chat
+    And nothing was stored
+
+  Scenario: The command to run next names the database that was given
+    When I run: db verify --database sqlite:///elsewhere.db
+    Then it ends with 1 and says: sessionledger db upgrade --database sqlite:///elsewhere.db
+    And standard error is one line
+
   Scenario: A database that cannot be reached is one line without a password
     When I run on a database that cannot be reached: list
     Then it ends with 1
