@@ -28,18 +28,8 @@ def run(database: str, mode: str, arguments: list[str]) -> bool:
     """Run behave once and print how it went; say whether every scenario passed."""
     folder = BUILD / "features" / f"{database}-{mode}"
     folder.mkdir(parents=True)
-    command = [
-        sys.executable,
-        "-m",
-        "coverage",
-        "run",
-        "-m",
-        "behave",
-        "-D",
-        f"database={database}",
-        "-D",
-        f"mode={mode}",
-    ]
+    command = [sys.executable, "-m", "coverage", "run", "-m", "behave"]
+    command += ["-D", f"database={database}", "-D", f"mode={mode}"]
     command += ["--format", "progress3", "--no-color", "--junit", "--junit-directory", folder, *arguments]
     environment = os.environ | {"COVERAGE_FILE": str(BUILD / "coverage" / ".coverage")}
     began = time.monotonic()

@@ -1,12 +1,14 @@
 """`export` and `import`: sessions as files."""
 
+import io
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal, cast
+from typing import Annotated, Any, BinaryIO, Literal, cast
 
 from cyclopts import Parameter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -35,13 +37,14 @@ def export(session_id: str, /, *, output: Annotated[str, Parameter(alias="-o")] 
     """
     if output == "-" and sys.stdout.isatty():
         raise UsageError("an archive is no text for a terminal; name a file: -o session.archive")
-    with context.connect() as sessions, _working(context, "exporting"):
+    with context.connect() as sessions, _progress(context) as progress:
+        total = sessions.get(session_id).last_sequence
         if output == "-":
-            written = sessions.export_session(session_id, sys.stdout.buffer)
+            written = sessions.export_session(session_id, _followed(sys.stdout.buffer, progress, total))
             sys.stdout.buffer.flush()
         else:
             with replacing(Path(output)) as file:
-                written = sessions.export_session(session_id, file)
+                written = sessions.export_session(session_id, _followed(file, progress, total))
     if output == "-":
         context.note(f"exported {written}")
     elif context.json:
@@ -77,17 +80,7 @@ def import_file(
         raise UsageError("--as-copy goes with --format archive")
     with _opened(file) as source, context.connect() as sessions:
         if format == "archive":
-            try:
-                with _working(context, "importing"):
-                    session = sessions.import_session(source, as_copy=as_copy)
-            except ArchiveFormatError as error:
-                if error.line is not None:
-                    raise
-                raise UnreadableFileError(file, f"{error} Conversations need: --format openai-chat") from None
-            if context.json:
-                context.print_json({"session": machine.session(session)})
-            else:
-                context.print(f"imported {session.session_id} with {words.count(session.last_sequence, 'message')}")
+            _import_archive(context, sessions, source, file, as_copy=as_copy)
         else:
             conversations = ConversationFile(source, messages_key)
             try:
@@ -102,6 +95,35 @@ class UnreadableFileError(SessionLedgerError):
 
     def __init__(self, file: str, problem: object) -> None:
         super().__init__(f"{'standard input' if file == '-' else file}: {problem}")
+
+
+def _import_archive(context: Context, sessions: SessionService, source: BinaryIO, file: str, *, as_copy: bool) -> None:
+    try:
+        with _progress(context) as progress:
+            size = source.seek(0, os.SEEK_END)
+            source.seek(0)
+            followed = progress.wrap_file(source, size, description="importing")
+            session = sessions.import_session(followed, as_copy=as_copy)
+    except ArchiveFormatError as error:
+        if error.line is not None:
+            raise
+        raise UnreadableFileError(file, f"{error} Conversations need: --format openai-chat") from None
+    if context.json:
+        context.print_json({"session": machine.session(session)})
+    else:
+        context.print(f"imported {session.session_id} with {words.count(session.last_sequence, 'message')}")
+
+
+def _followed(file: BinaryIO, progress: Progress, total: int) -> BinaryIO:
+    """A file being written, with each line of which a bar moves on."""
+    task = progress.add_task("exporting", total=total)
+
+    class Followed(io.RawIOBase):
+        def write(self, lines: Any) -> int:
+            progress.advance(task, bytes(lines).count(b"\n"))
+            return file.write(lines)
+
+    return cast("BinaryIO", Followed())
 
 
 @dataclass(slots=True)
@@ -183,11 +205,6 @@ def _report(context: Context, outcome: _Outcome) -> None:
         context.note(f"conversation {number}: {key} is too long for a session's metadata and was left out")
     if len(outcome.left_out) > 10:
         context.note(f"… and {len(outcome.left_out) - 10:,} more were left out for the same reason")
-
-
-def _working(context: Context, what: str) -> AbstractContextManager[object]:
-    """A sign of life while something of unknown length goes on."""
-    return context.err.status(what) if context.err.is_terminal else nullcontext()
 
 
 def _progress(context: Context) -> Progress:
