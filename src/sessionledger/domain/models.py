@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
-from sessionledger.domain.content import JSON
+from sessionledger.domain.content import ANY_JSON, JSON, OPENAI_CHAT, PARTS, TEXT
 from sessionledger.domain.errors import InvalidInputError
 from sessionledger.domain.ids import checked_id
 
@@ -26,6 +26,7 @@ MAX_COST = Decimal(MAX_COUNT).scaleb(-COST_PLACES)
 
 COUNTS = ("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens")
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
+_USUAL_WORDS = ROLES | {TEXT, PARTS, ANY_JSON, OPENAI_CHAT}
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -61,6 +62,8 @@ def checked_word(field: str, value: object) -> str:
     Raises:
         InvalidInputError: It is not.
     """
+    if isinstance(value, str) and value in _USUAL_WORDS:
+        return value
     if not isinstance(value, str) or len(value) > MAX_WORD or not _WORD.fullmatch(value):
         raise InvalidInputError(field, f"must be a word of 1 to {MAX_WORD} letters, digits, '.', '_', ':' and '-'")
     return value
@@ -107,6 +110,8 @@ def checked_time(field: str, value: object) -> datetime:
     Raises:
         InvalidInputError: It is no datetime, or has no time zone.
     """
+    if isinstance(value, datetime) and value.tzinfo is UTC:  # as every time that we made or read is
+        return value
     if not isinstance(value, datetime) or value.utcoffset() is None:
         raise InvalidInputError(field, "must be a datetime with a time zone")
     return value.astimezone(UTC)
@@ -244,9 +249,10 @@ class Session:
         checked_count("version", self.version, minimum=1)
         if not isinstance(self.metadata, dict):
             raise InvalidInputError("metadata", "must be a JSON object (a dict with string keys)")
-        for name in ("created_at", "updated_at", "archived_at"):
-            if (value := getattr(self, name)) is not None or name != "archived_at":
-                object.__setattr__(self, name, checked_time(name, value))
+        object.__setattr__(self, "created_at", checked_time("created_at", self.created_at))
+        object.__setattr__(self, "updated_at", checked_time("updated_at", self.updated_at))
+        if self.archived_at is not None:
+            object.__setattr__(self, "archived_at", checked_time("archived_at", self.archived_at))
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,9 @@ Word = String(MAX_WORD)
 Title = String(MAX_TITLE)
 
 
+_DECODER = json.JSONDecoder()
+
+
 class CanonicalText(TypeDecorator[JSON]):
     """A JSON value as canonical text.
 
@@ -65,8 +68,10 @@ class CanonicalText(TypeDecorator[JSON]):
         Raises:
             StorageError: It is no JSON: something else has written to the table. It is never skipped.
         """
+        if value is None or value == "{}":  # metadata is empty most of the time
+            return None if value is None else {}
         try:
-            return None if value is None else json.loads(value)
+            return _DECODER.decode(value)
         except (ValueError, RecursionError):
             raise StorageError("A stored JSON value cannot be read; the row was not written by sessionledger") from None
 
