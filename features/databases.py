@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, make_url
+from sqlalchemy import make_url
 
 import postgresql
 import sessionledger
@@ -229,9 +229,9 @@ class PostgreSQL:
         """What the driver raises when the server goes away before it answers: no code tells it from anything else."""
         return psycopg.OperationalError("consuming input failed: server closed the connection unexpectedly")
 
-    def cut(self, connection: Connection) -> None:
+    def cut(self, driver_connection: Any) -> None:
         """Let the server end a connection's session, as an administrator or a failover does."""
-        self._do(f"SELECT pg_terminate_backend({connection.connection.driver_connection.info.backend_pid}, 5000)")
+        self._do(f"SELECT pg_terminate_backend({driver_connection.info.backend_pid}, 5000)")
 
     def _do(self, statement: str) -> None:
         with psycopg.connect(self._server.render_as_string(hide_password=False), autocommit=True) as connection:

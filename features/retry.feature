@@ -23,6 +23,23 @@ Feature: Faults are retried
     Then each gives what it gives without a fault, and stores the same
 
   @needs.server
+  Scenario Outline: A connection that is cut <when> COMMIT
+    When each writing call meets a connection that is cut <when> COMMIT
+    Then each gives what it gives without a fault, and stores the same
+
+    Examples:
+      | when   |
+      | before |
+      | after  |
+
+  @needs.server
+  Scenario: A cut at COMMIT is told if it is not tried again
+    When a message is appended without retry and its connection is cut after COMMIT
+    Then it is refused with CommitOutcomeUnknownError
+    And the error tells the ids of the call
+    And sending the same ids again gives the one stored message
+
+  @needs.server
   Scenario: A COMMIT whose answer is lost is told if it is not tried again
     When a message is appended without retry and the answer to its COMMIT is lost
     Then it is refused with CommitOutcomeUnknownError

@@ -121,10 +121,11 @@ class Call(Generic[T]):
         except BaseException:
             # SQLAlchemy takes the transaction for ended, whatever the database says, and would give the connection back
             # to the pool without a rollback: the next transaction on it would commit this one as well.
-            try:
-                connection.connection.rollback()
-            except connection.dialect.loaded_dbapi.Error:
-                connection.invalidate()
+            if not connection.invalidated:  # as it is where it was lost: then it does not go back at all
+                try:
+                    connection.connection.rollback()
+                except connection.dialect.loaded_dbapi.Error:
+                    connection.invalidate()
             raise
 
     def _restart(self, connection: Connection) -> None:
