@@ -29,8 +29,8 @@ def install(session: nox.Session, group: str, *, package: bool = True) -> None:
 def lint(session: nox.Session) -> None:
     """Formatting and lint rules."""
     install(session, "lint", package=False)
-    session.run("ruff", "format", "--check", ".", ".ci/run")
-    session.run("ruff", "check", ".", ".ci/run")
+    session.run("ruff", "format", "--check", ".", ".ci/results.py")
+    session.run("ruff", "check", ".", ".ci/results.py")
 
 
 @nox.session
