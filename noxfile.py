@@ -83,6 +83,20 @@ def robot(session: nox.Session) -> None:
     session.run(*with_server, "robot", "--outputdir", str(BUILD / "robot"), *session.posargs, "robot")
 
 
+@nox.session
+def faults_short(session: nox.Session) -> None:
+    """A short version of every fault, and of each control that must fail."""
+    install(session, "faults")
+    session.run("python", "faults", *session.posargs)
+
+
+@nox.session(default=False)
+def faults(session: nox.Session) -> None:
+    """Every fault with the figures of docs/reliability.md; it takes long."""
+    install(session, "faults")
+    session.run("python", "faults", "--full", *session.posargs)
+
+
 @nox.session(default=False)
 def benchmark(session: nox.Session) -> None:
     """See that every benchmark runs; `nox -s benchmark -- --full` measures: against hand-written SQL, and with ASV."""

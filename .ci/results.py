@@ -1,6 +1,7 @@
 """Run the README's test command and count what came of it.
 
-The last line is `N passed, N failed`: every Behave scenario of every run, every Robot test and every nox session.
+The last line is `N passed, N failed`: every Behave scenario of every run, every Robot test, every fault with its
+controls and every nox session.
 The exit code is 0 only if nothing failed and no result is missing.
 """
 
@@ -53,15 +54,26 @@ def tests(output):
             yield status.get("status") == "PASS"
 
 
+def faults(report):
+    """The result of each fault, and of each control."""
+    for fault in json.loads(report.read_text()):
+        yield fault["passed"]
+
+
 def main():
     for stale in (BUILD / "features", BUILD / "robot"):
         shutil.rmtree(stale, ignore_errors=True)
     report = BUILD / "nox.json"
-    report.unlink(missing_ok=True)
+    for stale in (report, BUILD / "faults.json"):
+        stale.unlink(missing_ok=True)
     BUILD.mkdir(exist_ok=True)
     code = subprocess.run([*nox_command(), "--report", report], cwd=CHECKOUT, check=False).returncode
 
-    sources = {"nox": lambda: sessions(report), "robot": lambda: tests(BUILD / "robot" / "output.xml")}
+    sources = {
+        "nox": lambda: sessions(report),
+        "robot": lambda: tests(BUILD / "robot" / "output.xml"),
+        "faults": lambda: faults(BUILD / "faults.json"),
+    }
     for run in RUNS:
         sources[f"features {run}"] = lambda run=run: scenarios(BUILD / "features" / run)
     total = Counter()

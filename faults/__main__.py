@@ -1,0 +1,130 @@
+"""Bring every fault about, and see that the promises hold and that each control fails.
+
+    python faults                       the amounts of the default run
+    python faults --full                the figures of docs/reliability.md
+    python faults --full killed_client  one fault with its controls: every name that begins like this
+    python faults --list                which there are
+
+Each fault runs in a process of its own. Results are in `build/faults.json`; the exit code is 0 only if all are good.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parent
+BUILD = FOLDER.parent / "build"
+sys.path[:0] = [str(FOLDER), str(FOLDER.parent / "features")]
+
+import postgresql  # noqa: E402 - the launcher of the features' server
+from databases import KINDS  # noqa: E402
+from harness import FAULTS, Fault  # noqa: E402
+
+MODULES = sorted(file.stem for file in FOLDER.glob("fault_*.py"))
+AT_ONCE = 2
+SECONDS = 3600
+
+
+def one(fault: Fault, database: str, *, full: bool) -> None:
+    """Run a fault in this process and print what it found as JSON."""
+    found: dict[str, Any] = {}
+    error = None
+    try:
+        with closing(KINDS[database]()) as kind:
+            fault.run(kind, found, **(fault.full if full else fault.short))
+    except AssertionError as broken:
+        error = str(broken) or "an assertion failed"
+        import traceback
+
+        traceback.print_exc()
+    print(json.dumps({"found": found, "error": error}))
+
+
+def run(fault: Fault, database: str, *, full: bool) -> dict[str, Any]:
+    """Run a fault in a process of its own; say what came of it."""
+    command = [sys.executable, FOLDER, "--one", fault.name, "--database", database, *(["--full"] if full else [])]
+    began = time.monotonic()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            out, err = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+    try:
+        told = json.loads(out.splitlines()[-1])
+    except (IndexError, ValueError):
+        told = {"found": {}, "error": f"it ended with {process.returncode} and no result"}
+    passed = told["error"] is None and process.returncode == 0
+    result = {
+        "name": fault.name,
+        "title": fault.title,
+        "database": database,
+        "control": fault.control,
+        "passed": passed,
+        "seconds": round(time.monotonic() - began, 1),
+        **told,
+    }
+    print(line(result) + ("" if passed else f"\n{err}"), flush=True)
+    return result
+
+
+def line(result: dict[str, Any]) -> str:
+    """One line for a person."""
+    counts = ", ".join(
+        f"{name.replace('_', ' ')} {value:,}" if isinstance(value, int) else f"{name.replace('_', ' ')} {value}"
+        for name, value in result["found"].items()
+    )
+    verdict = ("as it must" if result["control"] else "ok") if result["passed"] else f"NOT GOOD: {result['error']}"
+    kind = "control: " if result["control"] else ""
+    return f"{kind}{result['title']} · {result['database']} · {counts} · {verdict} ({result['seconds']} s)"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="the full figures")
+    parser.add_argument("--list", action="store_true", help="which faults there are")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--database", choices=KINDS, help="only on one kind of database")
+    parser.add_argument("names", nargs="*", help="only faults whose names begin like one of these")
+    arguments = parser.parse_args()
+    for module in MODULES:
+        importlib.import_module(module)
+    if arguments.one:
+        [fault] = [fault for fault in FAULTS if fault.name == arguments.one]
+        one(fault, arguments.database, full=arguments.full)
+        return 0
+    chosen = [
+        (fault, database)
+        for fault in FAULTS
+        if not arguments.names or fault.name.startswith(tuple(arguments.names))
+        for database in fault.databases
+        if arguments.database in {None, database}
+    ]
+    if arguments.list:
+        print("\n".join(f"{fault.name:40} {database:12} {fault.title}" for fault, database in chosen))
+        return 0
+    began = time.monotonic()
+    with postgresql.running() as url, ThreadPoolExecutor(AT_ONCE) as pool:
+        os.environ[postgresql.VARIABLE] = url
+        beside = [each for each in chosen if not each[0].alone]
+        results = list(pool.map(lambda each: run(*each, full=arguments.full), beside))
+        results += [run(*each, full=arguments.full) for each in chosen if each[0].alone]
+    BUILD.mkdir(exist_ok=True)
+    (BUILD / "faults.json").write_text(json.dumps(results, indent=1))
+    bad = [result for result in results if not result["passed"]]
+    print(f"{len(results) - len(bad)} good, {len(bad)} not good ({time.monotonic() - began:.0f} s)")
+    return 1 if bad or not results else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
