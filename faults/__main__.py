@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -44,8 +45,6 @@ def one(fault: Fault, database: str, *, full: bool) -> None:
             fault.run(kind, found, **(fault.full if full else fault.short))
     except AssertionError as broken:
         error = str(broken) or "an assertion failed"
-        import traceback
-
         traceback.print_exc()
     print(json.dumps({"found": found, "error": error}))
 
@@ -81,7 +80,7 @@ def run(fault: Fault, database: str, *, full: bool) -> dict[str, Any]:
 def line(result: dict[str, Any]) -> str:
     """One line for a person."""
     counts = ", ".join(
-        f"{name.replace('_', ' ')} {value:,}" if isinstance(value, int) else f"{name.replace('_', ' ')} {value}"
+        f"{name.replace('_', ' ')} {f'{value:,}' if isinstance(value, int) else value}"
         for name, value in result["found"].items()
     )
     verdict = ("as it must" if result["control"] else "ok") if result["passed"] else f"NOT GOOD: {result['error']}"

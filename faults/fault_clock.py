@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,13 +29,13 @@ def clock(name: str) -> Iterator[list[int]]:
     """Let the process see another time: what messages are stamped with, and what new ids are made of."""
     appended = [0]
     with (
-        mock.patch.object(work, "now", lambda: CLOCKS[name](appended[0])),
-        mock.patch.object(time, "time_ns", lambda: int(CLOCKS[name](appended[0]).timestamp() * 1e9)),
+        mock.patch.object(work, "now", side_effect=lambda: CLOCKS[name](appended[0])),
+        mock.patch.object(time, "time_ns", side_effect=lambda: int(CLOCKS[name](appended[0]).timestamp() * 1e9)),
     ):
         yield appended
 
 
-def append_under(name: str, kind: Kind, url: str, messages: int) -> tuple[str, list[Ack]]:
+def append_under(name: str, url: str, messages: int) -> tuple[str, list[Ack]]:
     """Append messages one by one while the clock does what it does."""
     acks = []
     with sessionledger.connect(url) as sessions, clock(name) as appended:
@@ -52,7 +53,7 @@ def append_under(name: str, kind: Kind, url: str, messages: int) -> tuple[str, l
 def clock_goes_back(kind: Kind, found: Found, *, messages: int) -> None:
     for name in CLOCKS:
         url = kind.fresh()
-        session_id, acks = append_under(name, kind, url, messages)
+        session_id, acks = append_under(name, url, messages)
         judged = judge(kind, url, session_id, acks)
         found |= {"appended": found.get("appended", 0) + len(acks)}
         found |= {count: found.get(count, 0) + value for count, value in judged.items()}
@@ -63,9 +64,9 @@ def clock_goes_back(kind: Kind, found: Found, *, messages: int) -> None:
 def clock_goes_back_ulid(kind: Kind, found: Found, *, messages: int) -> None:
     for name in CLOCKS:
         url = kind.fresh()
-        session_id, _ = append_under(name, kind, url, messages)
+        session_id, _ = append_under(name, url, messages)
         with kind.asked(url) as ask:
             rows = ask(f"SELECT sequence FROM session_messages WHERE session_id = '{session_id}' ORDER BY message_id")
         sequences = [row["sequence"] for row in rows]
-        found[name] = sum(after < before for before, after in zip(sequences, sequences[1:], strict=False))
+        found[name] = sum(after < before for before, after in itertools.pairwise(sequences))
         assert found[name], f"{name}: nothing is out of order"
