@@ -33,6 +33,7 @@ Feature: Archives are refused whole or read whole
       | a field missing                      | ArchiveFormatError  |
       | a field of the wrong type            | ArchiveFormatError  |
       | a time without a zone                | ArchiveFormatError  |
+      | a time before year 1                 | ArchiveFormatError  |
       | an id that is no ULID                | ArchiveFormatError  |
       | a role of two words                  | ArchiveFormatError  |
       | metadata that is a list              | ArchiveFormatError  |

@@ -162,6 +162,8 @@ Feature: Input that is wrong
       | list         | cursor | a cursor cut short         |
       | list         | cursor | a cursor of another order  |
       | list         | cursor | base64 of nothing useful   |
+      | list         | cursor | a cursor nested deeply     |
+      | list         | cursor | a cursor before year 1     |
       | get_messages | after  | -1                         |
       | get_messages | after  | 2^63                       |
       | get_messages | after  | None                       |

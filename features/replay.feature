@@ -46,6 +46,19 @@ Feature: The same request again
       | tool_call_id |
       | format       |
 
+  Scenario: A message sent again whose tokens fill the total counts them once
+    Given a session
+    And a message with an id of the caller's and 9223372036854775807 input tokens, appended
+    When the message is sent again
+    Then the answer is the first one
+    And nothing has changed
+
+  Scenario: Token usage sent again that fills the total counts once
+    Given a session
+    When token usage of 9223372036854775807 input tokens is added under an id of the caller's
+    And token usage of 9223372036854775807 input tokens is added under the same id
+    Then getting the session gives 9223372036854775807 input tokens and 0 output tokens
+
   Scenario: Content that is equal as JSON is the same content
     Given a session
     And a message with the content {"b": 1, "a": [1.0, "ü"]}, appended

@@ -94,6 +94,10 @@ VALUES = {
     "an object of 64 KiB": lambda: object_of(64 * 1024),
     "an object of 65 KiB": lambda: object_of(65 * 1024),
     "base64 of nothing useful": lambda: base64.urlsafe_b64encode(b"[1,2,3]").decode(),
+    "a cursor nested deeply": lambda: base64.urlsafe_b64encode(b"[" * 100_000).decode(),
+    "a cursor before year 1": lambda: (
+        base64.urlsafe_b64encode(f'["newest","0001-01-01T00:00:00+14:00","{ULID}"]'.encode()).decode().rstrip("=")
+    ),
     "a message without a role": lambda: [{"content": "Hello"}],
     "a message without content": lambda: [{"role": "user"}],
     "a message with another key": lambda: [{"role": "user", "content": "Hello", "sequence": 1}],

@@ -81,6 +81,7 @@ def broken(lines, fault):
         "a field missing": lambda: of_message(first.replace(b'"role":"system",', b"")),
         "a field of the wrong type": lambda: of_message(edited(first, created_at=7)),
         "a time without a zone": lambda: of_message(edited(first, created_at="2026-01-01T00:00:00")),
+        "a time before year 1": lambda: of_message(edited(first, created_at="0001-01-01T00:00:00+14:00")),
         "an id that is no ULID": lambda: of_message(edited(first, message_id="no ULID")),
         "a role of two words": lambda: of_message(edited(first, role="two words")),
         "metadata that is a list": lambda: of_session(metadata=[]),

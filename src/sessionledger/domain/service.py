@@ -3,7 +3,8 @@
 Both classes have the same methods with the same signatures; the sentences stand once, in `SessionService`.
 
 **Namespaces.** A service is bound to one namespace. A session of another namespace answers exactly like one that does
-not exist.
+not exist. Only `create` with a `session_id` tells that an id is taken, because no two sessions of a database share one:
+let nobody choose it who must not learn that. A `key` is each namespace's own.
 
 **Order.** Each session has one order, `sequence` 1, 2, 3 … without gaps, given by the database inside the transaction
 that stores the message. A reader that asks for what comes after n never misses a message.
@@ -71,7 +72,8 @@ class SessionService(ABC):
             title: For people, at most 1,000 characters.
             metadata: A JSON object, at most 64 KiB.
             workspace: The name of the workspace it belongs to; registered if it is new.
-            session_id: A ULID of the caller's; by default a new one. Not together with `key`.
+            session_id: A ULID of the caller's; by default a new one. Not together with `key`. It is taken if any
+                namespace has a session with it, or had one and spent tokens on it.
 
         Raises:
             SessionExistsError: The id, or the id that the key gives, is taken.
@@ -102,6 +104,9 @@ class SessionService(ABC):
         """Return the session with this key; make it, with the other values, if there is none.
 
         Any number of callers may ask at once: one session is made and all get it.
+
+        Raises:
+            SessionExistsError: Another namespace has created a session with the very id that the key gives.
         """
 
     @abstractmethod
@@ -262,6 +267,7 @@ class SessionService(ABC):
             as_copy: Make one more copy, with random ids.
 
         Raises:
+            SessionExistsError: Another namespace has created a session with the very id that is derived.
             ArchiveFormatError: It is no archive, breaks a rule of the format, or holds more than one session.
             ArchiveVersionError: Its format version is newer or unknown.
             ArchiveChecksumError: It was changed or damaged.

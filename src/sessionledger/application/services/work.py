@@ -79,8 +79,8 @@ class SessionWork:
             if self._stored(unit, session):
                 return session if fresh else self._settled(unit, session)
             # Taken: by an earlier attempt of this very call, whose answer was lost, or by somebody else.
-            found = unit.sessions.find_by_id(self.namespace, session.session_id)
-            if found is None or replace(found, usage=session.usage) != session:
+            found = self._found(unit, session.session_id)
+            if replace(found, usage=session.usage) != session:
                 raise SessionExistsError(session.session_id)
             return found
 
@@ -102,7 +102,7 @@ class SessionWork:
             found = unit.sessions.find_by_id(self.namespace, session.session_id)
             if found is None and self._stored(unit, session):
                 return self._settled(unit, session)
-            return found or unit.sessions.get_by_id(self.namespace, session.session_id)
+            return found or self._found(unit, session.session_id)
 
         return work, (session.session_id,)
 
@@ -230,13 +230,7 @@ class SessionWork:
                 )
             except PossibleReplay as signal:
                 unit.restart()
-                return unit.messages.answer_replay(
-                    self.namespace,
-                    session_id,
-                    drafts,
-                    expected_sequence=expected_sequence,
-                    last_sequence=signal.last_sequence,
-                )
+                return unit.messages.answer_replay(self.namespace, session_id, drafts, signal.refusal)
 
         return work, ids
 
@@ -271,9 +265,9 @@ class SessionWork:
         def work(unit: UnitOfWork) -> TokenUsage:
             try:
                 return unit.token_usage.record(self.namespace, session_id, record, at=at)
-            except PossibleReplay:
+            except PossibleReplay as signal:
                 unit.restart()
-                return unit.token_usage.answer_replay(self.namespace, session_id, record)
+                return unit.token_usage.answer_replay(self.namespace, session_id, record, signal.refusal)
 
         return work, (record.usage_id,)
 
@@ -306,7 +300,7 @@ class SessionWork:
 
         def work(unit: UnitOfWork) -> Session:
             if not self._stored(unit, session):
-                return unit.sessions.get_by_id(self.namespace, session_id)
+                return self._found(unit, session_id)
             for messages in batches(archive.messages(), BATCH):
                 unit.messages.restore(
                     [
@@ -368,8 +362,20 @@ class SessionWork:
         )
         return unit.sessions.create(session, workspace_id)
 
+    def _found(self, unit: UnitOfWork, session_id: str) -> Session:
+        """The session that has an id which is taken; of another namespace's, only that it is taken is told."""
+        found = unit.sessions.find_by_id(self.namespace, session_id)
+        if found is None:
+            raise SessionExistsError(session_id)
+        return found
+
     def _settled(self, unit: UnitOfWork, session: Session) -> Session:
-        """Bring a new session's totals to the ledger's: a deleted one with the same id may have left records there."""
+        """Bring a new session's totals to the ledger's: a deleted one with the same id may have left records there.
+
+        Left by another namespace, they keep the id taken: a usage id of ours would meet theirs.
+        """
+        if unit.token_usage.is_anothers(self.namespace, session.session_id):
+            raise SessionExistsError(session.session_id)
         usage = unit.token_usage.totals(self.namespace, session.session_id)
         if usage != session.usage:
             unit.sessions.set_usage(self.namespace, session.session_id, usage)
@@ -424,7 +430,7 @@ def _place(cursor: str, order: SessionOrder) -> tuple[datetime, str]:
         text = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         found, at, session_id = cast("list[str]", json.loads(text))
         place = checked_time("cursor", datetime.fromisoformat(at)), checked_id("cursor", session_id)
-    except (AttributeError, TypeError, ValueError, binascii.Error):
+    except (AttributeError, TypeError, ValueError, RecursionError, binascii.Error):
         raise InvalidInputError("cursor", "must be the next_cursor of a page") from None
     if found != order:
         raise InvalidInputError("cursor", f"must come from a listing in the same order, {order}")

@@ -1,0 +1,49 @@
+"""The registry of resources: the things outside the ledger that sessions belong to."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, select
+
+from sessionledger.domain.ids import derived_id
+from sessionledger.infrastructure.database.dialects import dialect_of
+from sessionledger.infrastructure.database.repositories.tables import RESOURCES, insert_new
+
+WORKSPACE = "workspace"
+
+
+class ResourceRepository:
+    """The table `resources`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def register(self, namespace: str, kind: str, name: str, *, at: datetime) -> str:
+        """Return the id of a resource by its name; store it if it is new."""
+        query = select(RESOURCES.c.resource_id).where(_named(namespace, kind, name))
+        found: str | None = self._connection.execute(query).scalars().first()
+        if found is not None:
+            return found
+        resource_id = derived_id("resource", namespace, kind, name)
+        row = {
+            "resource_id": resource_id,
+            "namespace": namespace,
+            "kind": kind,
+            "name": name,
+            "aliases": [],
+            "created_at": at,
+            "updated_at": at,
+        }
+        self._connection.execute(insert_new(dialect_of(self._connection), "resources"), [row])
+        return resource_id
+
+
+def _named(namespace: str, kind: str, name: str) -> Any:
+    return and_(RESOURCES.c.namespace == namespace, RESOURCES.c.kind == kind, RESOURCES.c.name == name)
+
+
+def workspace_ids(namespace: str, name: str) -> Select[Any]:
+    """The ids of the workspaces of a name, to stand inside another query."""
+    return select(RESOURCES.c.resource_id).where(_named(namespace, WORKSPACE, name))

@@ -1,0 +1,135 @@
+"""The ledger of token usage: append-only; a session's totals are its sum."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, exists, func, select
+
+from sessionledger.domain.errors import SessionLedgerError, UsageConflictError
+from sessionledger.domain.models import COUNTS, TokenUsage, UsageRecord, add_usage
+from sessionledger.infrastructure.database import rows
+from sessionledger.infrastructure.database.dialects import dialect_of
+from sessionledger.infrastructure.database.models import Cost
+from sessionledger.infrastructure.database.repositories.sessions import SessionRepository
+from sessionledger.infrastructure.database.repositories.tables import USAGE, PossibleReplay, insert_new
+
+NO_USAGE = TokenUsage(0, 0, 0, 0, 0)
+
+
+class TokenUsageRepository:
+    """The table `token_usage`: an append-only ledger. A session's totals move only with a new record."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def record(self, namespace: str, session_id: str, record: UsageRecord, *, at: datetime) -> TokenUsage:
+        """Store a record and add its counts to the session's totals, which are returned.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            PossibleReplay: The id is recorded already, or the record is refused unless it is: undo this work and ask
+                `answer_replay`.
+        """
+        session = SessionRepository(self._connection).advance(
+            namespace, session_id, messages=0, usage=record.usage, at=at
+        )
+        if not self.restore(namespace, session_id, [replace(record, actor_name=session.actor_name)]):
+            raise PossibleReplay
+        return session.usage
+
+    def answer_replay(
+        self, namespace: str, session_id: str, record: UsageRecord, refusal: SessionLedgerError | None
+    ) -> TokenUsage:
+        """Answer a record whose id is stored: with the session's totals, if it is the same one.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            UsageConflictError: The usage id is recorded with other counts.
+            InvalidInputError: It is not recorded; the counts would take a total too far.
+        """
+        session = SessionRepository(self._connection).get_by_id(namespace, session_id)
+        if refusal is not None and not self._stored(namespace, session_id, [record]):
+            raise refusal
+        self.refuse_others(namespace, session_id, [record])
+        return session.usage
+
+    def record_appended(self, namespace: str, session_id: str, records: Sequence[UsageRecord], *, at: datetime) -> None:
+        """Store the records of messages just appended, whose counts are in the totals already.
+
+        A usage id that `record` stored before counts once: its counts are taken back.
+
+        Raises:
+            UsageConflictError: A usage id is recorded with other counts.
+        """
+        new = self.restore(namespace, session_id, records)
+        if before := [record for record in records if record.usage_id not in new]:
+            self.refuse_others(namespace, session_id, before)
+            SessionRepository(self._connection).advance(
+                namespace, session_id, messages=0, usage=summed(before), sign=-1, at=at
+            )
+
+    def restore(self, namespace: str, session_id: str, records: Sequence[UsageRecord]) -> set[str]:
+        """Store records and leave the totals; return the ids that were new."""
+        statement = insert_new(dialect_of(self._connection), "token_usage")
+        new = [rows.usage_record_row(namespace, session_id, record) for record in records]
+        return {row.usage_id for row in self._connection.execute(statement, new)}
+
+    def get_for_session(
+        self, namespace: str, session_id: str, *, after: str = "", limit: int | None = None
+    ) -> list[UsageRecord]:
+        """Return a session's records ascending by id, those whose id is greater than `after`."""
+        query = (
+            select(USAGE)
+            .where(USAGE.c.session_id == session_id, USAGE.c.namespace == namespace, USAGE.c.usage_id > after)
+            .order_by(USAGE.c.usage_id)
+            .limit(limit)
+        )
+        return [rows.usage_record(row) for row in self._connection.execute(query)]
+
+    def totals(self, namespace: str, session_id: str) -> TokenUsage:
+        """The sum of the records under a session's id, those of a deleted session with this id included."""
+        sums = [func.coalesce(func.sum(USAGE.c[name]), 0).label(name) for name in COUNTS]
+        mine = and_(USAGE.c.session_id == session_id, USAGE.c.namespace == namespace)
+        row = self._connection.execute(
+            select(*sums, func.sum(USAGE.c.cost, type_=Cost).label("cost")).where(mine)
+        ).one()
+        return TokenUsage(cost=row.cost, **{name: int(getattr(row, name)) for name in COUNTS})
+
+    def count_for_session(self, namespace: str, session_id: str) -> int:
+        """Count a session's records."""
+        mine = and_(USAGE.c.session_id == session_id, USAGE.c.namespace == namespace)
+        return self._connection.execute(select(func.count()).select_from(USAGE).where(mine)).scalar_one()
+
+    def is_anothers(self, namespace: str, session_id: str) -> bool:
+        """Whether the ledger holds what another namespace spent on a session of its own with this id, since deleted."""
+        theirs = exists().where(USAGE.c.session_id == session_id, USAGE.c.namespace != namespace)
+        return self._connection.execute(select(theirs)).scalar_one()
+
+    def refuse_others(self, namespace: str, session_id: str, records: Sequence[UsageRecord]) -> None:
+        """Hold records that are sent again against the stored ones.
+
+        Raises:
+            UsageConflictError: One is not stored, or with other counts or another model.
+        """
+        if not records:
+            return
+        stored = self._stored(namespace, session_id, records)
+        for record in records:
+            known = stored.get(record.usage_id)
+            if known is None or (known.usage, known.model) != (record.usage, record.model):
+                raise UsageConflictError(session_id, record.usage_id)
+
+    def _stored(self, namespace: str, session_id: str, records: Sequence[UsageRecord]) -> dict[str, UsageRecord]:
+        ids = [record.usage_id for record in records]
+        mine = and_(USAGE.c.session_id == session_id, USAGE.c.namespace == namespace)
+        query = select(USAGE).where(mine, USAGE.c.usage_id.in_(ids))
+        return {row.usage_id: rows.usage_record(row) for row in self._connection.execute(query)}
+
+
+def summed(records: Iterable[UsageRecord]) -> TokenUsage:
+    """The sum of the records."""
+    return functools.reduce(add_usage, (record.usage for record in records), NO_USAGE)
