@@ -17,7 +17,9 @@ from typing import Any
 import psycopg
 from sqlalchemy import make_url
 
+import damages
 import postgresql
+import refusals
 import sessionledger
 from sessionledger.infrastructure.database import Database, schema
 
@@ -64,7 +66,17 @@ class SQLite:
         with contextlib.closing(sqlite3.connect(self.path(url))) as connection:
             connection.executescript(script)
 
+    damages = damages.ROWS | damages.TABLES | damages.SQLITE
+    refused_statements = refusals.SQLITE_STATEMENTS
+    refused_values = refusals.SQLITE_VALUES
+    unreadable = refusals.SQLITE_UNREADABLE
+    states = refusals.SQLITE_STATES
+    undo = "DROP TRIGGER IF EXISTS refuse"
+    refusals = refusals.SQLITE
+    load_in_steps = load
+
     tables = "SELECT name FROM sqlite_master WHERE type = 'table'"
+    indexes = "SELECT name, rootpage AS place FROM sqlite_master WHERE type = 'index'"
     triggers = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
 
     @contextlib.contextmanager
@@ -72,6 +84,7 @@ class SQLite:
         """What answers a query, past the library."""
         with contextlib.closing(sqlite3.connect(self.path(url))) as connection:
             connection.row_factory = sqlite3.Row
+            connection.text_factory = lambda stored: stored.decode(errors="surrogateescape")  # whatever was written
             yield lambda query: [dict(row) for row in connection.execute(query)]
 
     @contextlib.contextmanager
@@ -94,6 +107,28 @@ class SQLite:
             "that is full": url,
         }
         yield urls[state], {"connect_args": {"factory": _Full}} if state == "that is full" else {}
+
+    def spoil_index(self, url: str) -> None:
+        """Let an index say something else than its table: it misses a change, and is put back as it was."""
+        change = "PRAGMA writable_schema = ON; {} sqlite_master {} name = 'ix_sessions_actor_name'"
+        (row,) = self._asked_once(url, "SELECT * FROM sqlite_master WHERE name = 'ix_sessions_actor_name'")
+        self.load(url, change.format("DELETE FROM", "WHERE"))
+        self.load(url, "UPDATE sessions SET actor_name = 'somebody else' WHERE key IS NULL")
+        values = ", ".join(f"'{value}'" if isinstance(value, str) else str(value) for value in row.values())
+        self.load(url, f"PRAGMA writable_schema = ON; INSERT INTO sqlite_master VALUES ({values})")
+
+    def spoil_page(self, url: str) -> None:
+        """Overwrite a page of the file in the middle of the messages."""
+        self.load(url, "PRAGMA wal_checkpoint(TRUNCATE)")
+        pages = "SELECT pageno FROM dbstat WHERE name = 'session_messages' AND pagetype = 'leaf'"
+        numbers = [row["pageno"] for row in self._asked_once(url, pages)]
+        with self.path(url).open("r+b") as file:
+            file.seek((numbers[len(numbers) // 2] - 1) * 4096)
+            file.write(b"\xa5" * 4096)
+
+    def _asked_once(self, url: str, query: str) -> list[Row]:
+        with self.asked(url) as ask:
+            return ask(query)
 
     def busy(self) -> Exception:
         """What the driver raises where trying again helps."""
@@ -125,13 +160,17 @@ class PostgreSQL:
     async_driver = "postgresql+psycopg"
     capabilities = frozenset({"server"})
 
-    # All there is in a database but its rows: tables, columns, indexes, constraints; and the schema's revision.
+    # All there is in a database but its rows: tables, columns, indexes, constraints, functions; and the revision.
     _SHAPE = """
-        SELECT (SELECT string_agg(attrelid::regclass || attname || atttypid::regtype, ',' ORDER BY attrelid, attnum)
+        SELECT (SELECT string_agg(attrelid::regclass || attname || atttypid::regtype || attnotnull || atthasdef
+                                  || attcollation, ',' ORDER BY attrelid, attnum)
                 FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid WHERE relnamespace = 'public'::regnamespace),
                (SELECT string_agg(pg_get_constraintdef(oid), ',' ORDER BY oid) FROM pg_constraint
                 WHERE connamespace = 'public'::regnamespace),
-               (SELECT string_agg(version_num, ',') FROM sessionledger_revision)
+               (SELECT count(*) FROM pg_index WHERE NOT indisvalid),
+               (SELECT string_agg(proname, ',') FROM pg_proc WHERE pronamespace = 'public'::regnamespace),
+               (SELECT string_agg(version_num, ',') FROM sessionledger_revision),
+               (SELECT string_agg(revision, ',' ORDER BY revision) FROM sessionledger_compatible_revisions)
         """
 
     def __init__(self) -> None:
@@ -188,7 +227,22 @@ class PostgreSQL:
         with psycopg.connect(url) as connection:
             connection.execute(script)
 
+    damages = damages.ROWS | damages.TABLES | damages.POSTGRESQL
+    refused_statements = refusals.POSTGRESQL_STATEMENTS
+    refused_values = refusals.POSTGRESQL_VALUES
+    unreadable = refusals.POSTGRESQL_UNREADABLE
+    states = refusals.POSTGRESQL_STATES
+    undo = "DROP FUNCTION IF EXISTS refuse CASCADE"  # a database that is as it was can be used again
+    refusals = refusals.POSTGRESQL
+
+    def load_in_steps(self, url: str, script: str) -> None:
+        """Run SQL that ends its transactions itself, one statement after another, as a shell does."""
+        with psycopg.connect(url, autocommit=True) as connection:
+            for statement in script.split(";\n"):
+                connection.execute(statement)
+
     tables = "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'"
+    indexes = "SELECT relname AS name, oid AS place FROM pg_class WHERE relkind = 'i'"
     triggers = "SELECT tgname AS name FROM pg_trigger WHERE NOT tgisinternal"
 
     @contextlib.contextmanager
@@ -220,6 +274,10 @@ class PostgreSQL:
         }
         yield urls[state].render_as_string(hide_password=False), options
         self._do(f'DROP ROLE IF EXISTS "{role}"')
+
+    def spoil_index(self, url: str) -> None:
+        """Let an index be as one whose concurrent build has failed."""
+        self.load(url, self.damages["an invalid index"])
 
     def busy(self) -> Exception:
         """What the driver raises where trying again helps."""

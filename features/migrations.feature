@@ -30,6 +30,8 @@ Feature: Migrations
       | a7_002_session_details     |
       | a7_003_message_format      |
       | a7_004_token_usage         |
+      | a7_005_listing_indexes     |
+      | a7_006_compatible_revisions |
 
   Scenario Outline: What was released as <revision> is not changed afterwards
     Given a database of the released revision <revision>, with rows in it
@@ -43,6 +45,8 @@ Feature: Migrations
       | a7_002_session_details     |
       | a7_003_message_format      |
       | a7_004_token_usage         |
+      | a7_005_listing_indexes     |
+      | a7_006_compatible_revisions |
 
   Scenario: Every revision is in the chain, is known to the release and is kept
     Then the chain of migrations is the release's list of revisions, from its only base to its only head
@@ -173,4 +177,4 @@ Feature: Migrations
     And the ledger is as it was
 
   Scenario: A migration imports no model
-    Then no migration imports anything of sessionledger but the refusal to lose rows
+    Then no migration imports anything of sessionledger but the refusal to lose rows and what builds indexes

@@ -36,10 +36,20 @@ def command_line_url() -> str:
     return url
 
 
+def target_of_downgrade() -> str | None:
+    """What a downgrade goes back to; `None` if this is none."""
+    typed = config.cmd_opts
+    if typed is not None and typed.cmd[0].__name__ == "downgrade":
+        return typed.revision
+    return config.attributes.get("downgrade_to")
+
+
 def migrate(connection: Connection) -> None:
     revision.upgradable(connection)  # refuses a database that is newer, or not ours
     connection.rollback()
     with schema.locked(connection):
+        if target := target_of_downgrade():
+            schema.refuse_losses(connection, target)
         context.configure(connection=connection, **common)
         with context.begin_transaction():
             context.run_migrations()
@@ -53,6 +63,9 @@ if config.config_file_name:
 if context.is_offline_mode():
     url = config.attributes.get("url") or dialects.checked_url(command_line_url())
     context.configure(url=url, literal_binds=True, dialect_opts={"paramstyle": "named"}, **common)
+    if beside := dialects.dialect_of(context.get_context()).beside:
+        for limit in schema.limits(beside):
+            context.execute(limit)
     with context.begin_transaction():
         context.run_migrations()
 elif "connection" in config.attributes:

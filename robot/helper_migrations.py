@@ -1,22 +1,16 @@
-"""What the processes of `migrations.robot` do, on an installed wheel: old schemas with rows, many upgrades, kills."""
+"""What the processes of `migrations.robot` do, on an installed wheel: old schemas with rows, and back."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import os
-import random
-import signal
-import time
-from collections import Counter
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy
 
 import sessionledger
-from helper_process import answer, prepares, ready
+from helper_process import answer
 from sessionledger.infrastructure.database import Database, schema
 from sessionledger.infrastructure.database.revision import REVISIONS
 
@@ -64,6 +58,8 @@ ROWS = {
         ),
         "UPDATE sessions SET cost = 5000000000",
     ],
+    "a7_005_listing_indexes": [],
+    "a7_006_compatible_revisions": [],
 }
 VALUES = {
     "resource": RESOURCE,
@@ -187,77 +183,7 @@ def verified(url: str) -> str:
     return current(url)
 
 
-@prepares
-def upgrade_at_once(url: str, writer: int, locked: str) -> str:  # noqa: ARG001 - the harness numbers its processes
-    """Upgrade when all processes are ready; with `no` for `locked`, as plain Alembic would: without our lock."""
-    if locked == "no":
-        schema.locked = _unlocked
-    database = Database(url)
-    ready()
-    try:
-        schema.upgrade(database)
-    except Exception as error:  # noqa: BLE001 - what comes out is the finding
-        return f"{type(error).__name__}: {error}"
-    finally:
-        database.close()
-    return "done"
-
-
-@contextmanager
-def _unlocked(connection: Any) -> Any:
-    yield
-    connection.commit()
-
-
-def be_killed(urls: list[str]) -> dict[str, int]:
-    """Kill upgrades at random moments, each on a database of its own, and run each a second time."""
-    for url in urls[:2]:  # the second one says how long it takes; the first one warms up
-        began = time.monotonic()
-        _forked(url)
-        os.wait()
-        takes = time.monotonic() - began
-    moments = random.Random(5)
-    reached: Counter[str] = Counter()
-    left: Counter[str] = Counter()
-    for url in urls[2:]:
-        client = _forked(url)
-        time.sleep(takes * moments.uniform(0.1, 0.9))
-        os.kill(client, signal.SIGKILL)
-        os.waitpid(client, 0)
-        left[found := _found(url)] += 1
-        if found == REVISIONS[-1]:  # too late to prove anything: be quicker from now on
-            takes *= 0.8
-        _forked(url)
-        os.wait()
-        reached[_found(url)] += 1
-    unfinished = sum(number for revision, number in left.items() if revision != REVISIONS[-1])
-    return {
-        "kills": len(urls) - 2,
-        "unfinished": unfinished,
-        "reached_newest": reached[REVISIONS[-1]],
-        **{f"left at {revision}": number for revision, number in sorted(left.items())},
-    }
-
-
-def _forked(url: str) -> int:
-    """Upgrade in a fork: one that has imported everything and opened nothing."""
-    client = os.fork()
-    if client == 0:
-        try:
-            schema.upgrade(Database(url))
-        finally:
-            os._exit(0)
-    return client
-
-
-def _found(url: str) -> str:
-    try:
-        return current(url) or "nothing"
-    except sessionledger.StorageUnavailableError:
-        return "no file"
-
-
-VERBS = [fill, from_each_revision, down_step_by_step, current, verified, upgrade_at_once, be_killed]
+VERBS = [fill, from_each_revision, down_step_by_step, current, verified]
 
 if __name__ == "__main__":
     answer({verb.__name__: verb for verb in VERBS})

@@ -12,13 +12,14 @@ import re
 import secrets
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -142,6 +143,12 @@ class outside:  # noqa: N801 - Robot names a library after its file
         host = parts.netloc.rpartition("@")[2]
         return urlunsplit(parts._replace(netloc=f"someone:{password}@{host}", path="/no_such_database"))
 
+    @keyword
+    def run_sql_on_a_file(self, url: str, statement: str) -> None:
+        """Run SQL on an SQLite database, past the library."""
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database, database:
+            database.execute(statement)
+
     def _drop(self, name: str) -> None:
         with psycopg.connect(self._server, autocommit=True) as server:
             server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
@@ -159,19 +166,7 @@ class outside:  # noqa: N801 - Robot names a library after its file
         """Run a verb in several processes, which begin together when all are ready; each gets its own `writer`."""
         return self._helpers(name, verb, [{**values, "writer": writer} for writer in range(int(processes))])
 
-    @keyword
-    def writers_and_a_reader(self, processes: int, **values: Any) -> DotDict:
-        """Append from several processes while one more follows the session from its start."""
-        name, count = "helper_session_persistence", int(processes) * int(values["count"])
-        calls = [("append", {**values, "writer": writer}) for writer in range(int(processes))]
-        calls.append(("follow", {"url": values["url"], "session_id": values["session_id"], "until": count}))
-        *writers, followed = self._together(name, calls)
-        return DotDict(writers=writers, followed=followed)
-
     def _helpers(self, name: str, verb: str, calls: list[dict[str, Any]]) -> list[Any]:
-        return self._together(name, [(verb, call) for call in calls])
-
-    def _together(self, name: str, calls: list[tuple[str, dict[str, Any]]]) -> list[Any]:
         command = [self.programs / "python", self.elsewhere / f"{name}.py"]
         processes = [
             subprocess.Popen(
@@ -183,7 +178,7 @@ class outside:  # noqa: N801 - Robot names a library after its file
                 stderr=subprocess.PIPE,
                 text=True,
             )
-            for verb, values in calls
+            for values in calls
         ]
         try:
             for process in processes:  # each says that it is ready, and waits for all to be

@@ -51,7 +51,4 @@ CREATE INDEX ix_resources_namespace_kind_name ON resources (namespace, kind, nam
 CREATE INDEX ix_sessions_created_at ON sessions (created_at);
 CREATE INDEX ix_sessions_actor_name ON sessions (actor_name);
 CREATE UNIQUE INDEX ix_session_messages_session_id_sequence ON session_messages (session_id, sequence);
-CREATE INDEX ix_sessions_namespace_created_at_session_id ON sessions (namespace, created_at, session_id);
-CREATE INDEX ix_sessions_namespace_actor_name_created_at_session_id ON sessions (namespace, actor_name, created_at, session_id);
-CREATE INDEX ix_sessions_namespace_workspace_created_at_session_id ON sessions (namespace, workspace, created_at, session_id);
 COMMIT;

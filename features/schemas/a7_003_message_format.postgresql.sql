@@ -60,8 +60,5 @@ CREATE INDEX ix_resources_namespace_kind_name ON public.resources USING btree (n
 CREATE UNIQUE INDEX ix_session_messages_session_id_sequence ON public.session_messages USING btree (session_id, sequence);
 CREATE INDEX ix_sessions_actor_name ON public.sessions USING btree (actor_name);
 CREATE INDEX ix_sessions_created_at ON public.sessions USING btree (created_at);
-CREATE INDEX ix_sessions_namespace_actor_name_created_at_session_id ON public.sessions USING btree (namespace, actor_name, created_at, session_id);
-CREATE INDEX ix_sessions_namespace_created_at_session_id ON public.sessions USING btree (namespace, created_at, session_id);
-CREATE INDEX ix_sessions_namespace_workspace_created_at_session_id ON public.sessions USING btree (namespace, workspace, created_at, session_id);
 ALTER TABLE ONLY public.session_messages
     ADD CONSTRAINT fk_session_messages_session_id FOREIGN KEY (session_id) REFERENCES public.sessions(session_id) ON DELETE CASCADE;

@@ -15,6 +15,17 @@ from sessionledger.infrastructure.database import Database, revision, schema
 
 FUTURE = "zz_001_future"
 OLDER = "a7_001_session_persistence"
+NEWER = {
+    "that is newer than this release": "DELETE FROM sessionledger_compatible_revisions",
+    "that is newer, and records nothing": "DROP TABLE sessionledger_compatible_revisions",
+    "that is newer, and says so of other releases": (
+        f"UPDATE sessionledger_compatible_revisions SET revision = '{FUTURE}'"
+    ),
+    "that is newer, and says that this release works with it": (
+        f"INSERT INTO sessionledger_compatible_revisions (revision) VALUES ('{FUTURE}')"
+    ),
+}
+"""What a newer release's migrations have recorded of older ones."""
 
 
 def migrated(url, target):
@@ -49,8 +60,9 @@ def a_database(context, state):
             migrated(world.url, OLDER)
         elif state == "that holds other tables of our names":
             world.kind.load(world.url, "CREATE TABLE sessions (id INTEGER)")
-    elif state == "that is newer than this release":
+    elif state.startswith("that is newer"):
         world.kind.load(world.url, f"UPDATE sessionledger_revision SET version_num = '{FUTURE}'")
+        world.kind.load(world.url, NEWER[state])
     elif state == "that refuses the same content twice":
         world.kind.load(world.url, "CREATE UNIQUE INDEX once ON session_messages (content)")
     else:

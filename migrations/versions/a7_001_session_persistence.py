@@ -10,6 +10,7 @@ down_revision = "b1_001_resource_registry"
 branch_labels = None
 depends_on = None
 
+LOSES = {"sessions": "sessions and their messages"}
 ID = sa.String(26).with_variant(sa.String(26, collation="C"), "postgresql")
 
 
@@ -57,6 +58,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    refuse_loss("sessions", "sessions and their messages")
+    refuse_loss(LOSES)
     op.drop_table("session_messages")
     op.drop_table("sessions")

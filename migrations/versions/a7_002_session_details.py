@@ -1,4 +1,4 @@
-"""Title, key, workspace, version and archiving of sessions, and the indexes that pages of a listing are read from."""
+"""Title, key, workspace, version and archiving of sessions."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,12 +10,11 @@ down_revision = "a7_001_session_persistence"
 branch_labels = None
 depends_on = None
 
+LOSES = {
+    "sessions WHERE title IS NOT NULL OR key IS NOT NULL OR workspace IS NOT NULL OR archived_at IS NOT NULL"
+    " OR version > 1": "titles, keys, workspaces, versions or archive marks of sessions"
+}
 ID = sa.String(26).with_variant(sa.String(26, collation="C"), "postgresql")
-INDEXES = (
-    ["namespace", "created_at", "session_id"],
-    ["namespace", "actor_name", "created_at", "session_id"],
-    ["namespace", "workspace", "created_at", "session_id"],
-)
 
 
 def upgrade() -> None:
@@ -24,16 +23,9 @@ def upgrade() -> None:
     op.add_column("sessions", sa.Column("workspace", ID))
     op.add_column("sessions", sa.Column("version", sa.BigInteger(), server_default=sa.text("1"), nullable=False))
     op.add_column("sessions", sa.Column("archived_at", sa.DateTime(timezone=True)))
-    for columns in INDEXES:
-        op.create_index(f"ix_sessions_{'_'.join(columns)}", "sessions", columns)
 
 
 def downgrade() -> None:
-    refuse_loss(
-        "sessions WHERE title IS NOT NULL OR key IS NOT NULL OR workspace IS NOT NULL OR archived_at IS NOT NULL",
-        "titles, keys, workspaces or archive marks of sessions",
-    )
-    for columns in INDEXES:
-        op.drop_index(f"ix_sessions_{'_'.join(columns)}", "sessions")
+    refuse_loss(LOSES)
     for column in ("archived_at", "version", "workspace", "key", "title"):
         op.drop_column("sessions", column)

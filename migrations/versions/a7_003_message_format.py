@@ -12,6 +12,12 @@ down_revision = "a7_002_session_details"
 branch_labels = None
 depends_on = None
 
+# A format that the upgrade would not find again by itself.
+LOSES = {
+    "session_messages WHERE format <> CASE WHEN content LIKE '\"%' THEN 'text' ELSE 'json' END": (
+        "the formats of messages"
+    )
+}
 BATCH = 1000
 
 
@@ -48,6 +54,6 @@ def _hash(connection: sa.Connection) -> None:
 
 
 def downgrade() -> None:
-    refuse_loss("session_messages WHERE format NOT IN ('text', 'json')", "the formats of messages")
+    refuse_loss(LOSES)
     op.drop_column("session_messages", "content_sha256")
     op.drop_column("session_messages", "format")

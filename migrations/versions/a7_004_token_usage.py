@@ -10,6 +10,12 @@ down_revision = "a7_003_message_format"
 branch_labels = None
 depends_on = None
 
+LOSES = {
+    "token_usage": "the ledger of token usage",
+    "sessions WHERE cached_input_tokens > 0 OR cache_write_tokens > 0 OR reasoning_tokens > 0 OR cost IS NOT NULL": (
+        "totals of token usage"
+    ),
+}
 ID = sa.String(26).with_variant(sa.String(26, collation="C"), "postgresql")
 COUNTS = ("cached_input_tokens", "cache_write_tokens", "reasoning_tokens")
 
@@ -54,7 +60,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    refuse_loss("token_usage", "the ledger of token usage")
+    refuse_loss(LOSES)
     for name in ("cost", *reversed(COUNTS)):
         op.drop_column("sessions", name)
     op.drop_table("token_usage")

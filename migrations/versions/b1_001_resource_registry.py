@@ -10,6 +10,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+LOSES = {"resources": "resources"}
 ID = sa.String(26).with_variant(sa.String(26, collation="C"), "postgresql")
 
 
@@ -29,5 +30,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    refuse_loss("resources", "resources")
+    refuse_loss(LOSES)
     op.drop_table("resources")

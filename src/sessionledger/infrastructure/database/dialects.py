@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import URL, Engine, event, exc, make_url
+from sqlalchemy import URL, Connection, Engine, String, event, exc, func, make_url, type_coerce
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
@@ -31,11 +32,57 @@ from sessionledger.domain.errors import (
 from sessionledger.domain.models import MAX_COUNT
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What an upgrade needs that runs beside a service, in several transactions.
+
+    Attributes:
+        take_lock: The statement that tries for the lock of an upgrade.
+        give_lock: The statement that gives it back.
+        no_limits: The statement that takes away a role's own limits of idleness and of transactions.
+        lock_timeout: The statement that limits how long a statement waits for a lock; 0 is no limit.
+        statement_timeout: The statement that limits how long a statement runs.
+        lock_table: The statement that keeps everybody else away from a table until the transaction ends.
+        index_options: What makes an index be built, or dropped, beside writers.
+        index_is_valid: The query for whether the index `name` of `table` is valid; no row where there is none.
+        refuse_invalid: The statement that fails unless it is, for SQL that is written out.
+    """
+
+    take_lock: str
+    give_lock: str
+    no_limits: str
+    lock_timeout: str
+    statement_timeout: str
+    lock_table: str
+    index_options: Mapping[str, Any]
+    index_is_valid: str
+    refuse_invalid: str
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What a verification needs, which trusts nothing that is stored.
+
+    Attributes:
+        own: The queries by which the database checks itself, with `{tables}` for ours; each row is a text that tells of
+            damage.
+        damaged: Codes of stored bytes that the database cannot read.
+        time_text: A stored time as a text of ISO 8601, whatever was written.
+        as_stored: While it is open, text comes back as it is stored, where the driver would raise.
+    """
+
+    own: tuple[str, ...]
+    damaged: frozenset[str]
+    time_text: Callable[[Any], Any]
+    as_stored: Callable[[Connection], AbstractContextManager[None]]
+
+
 @dataclass(frozen=True, eq=False)
 class Dialect:
     """One kind of database.
 
     Attributes:
+        system: What OpenTelemetry calls it.
         insert: The INSERT construct with ON CONFLICT.
         embedded: A file of the process's own, made and upgraded on first use.
         drivers: The names its drivers have in a URL, first the one for callers that block, then, for callers that
@@ -49,10 +96,12 @@ class Dialect:
         full: Codes of a disk or quota without space.
         overflow: Codes of a total beyond 2⁶³-1.
         advice: What to do, by code, where trying again does not help.
-        advisory_lock: The statements that try for, and give back, the lock of an upgrade; `None` where an upgrade is
-            one transaction that takes the write lock up front.
+        beside: What an upgrade beside a running service needs; `None` where an upgrade is one transaction that takes
+            the write lock up front.
+        checks: What a verification needs.
     """
 
+    system: str
     insert: Callable[..., Any]
     embedded: bool
     drivers: tuple[str, ...]
@@ -61,14 +110,40 @@ class Dialect:
     full: frozenset[str]
     overflow: frozenset[str]
     advice: Mapping[str, str]
+    checks: Checks
     begin_reading: str | None = None
     begin_writing: str | None = None
     reading: Mapping[str, Any] = field(default_factory=dict)
     writing: Mapping[str, Any] = field(default_factory=dict)
-    advisory_lock: tuple[str, str] | None = None
+    beside: Beside | None = None
 
+
+_INDEXES = "FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid"
+
+_BESIDE = Beside(
+    # Sixty-four bits that mean sessionledger; advisory locks are per database already, hashtext adds the schema.
+    take_lock="SELECT pg_try_advisory_lock(1936025970, hashtext(current_schema()))",
+    give_lock="SELECT pg_advisory_unlock(1936025970, hashtext(current_schema()))",
+    # By their names, because releases differ in which of them there are. An idle_session_timeout would end the
+    # connection that holds the lock in the middle of a long upgrade, and the next upgrade would start beside it.
+    no_limits=(
+        "SELECT set_config(name, '0', false) FROM pg_settings"
+        " WHERE name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')"
+    ),
+    lock_timeout="SET lock_timeout = '{seconds}s'",
+    statement_timeout="SET statement_timeout = '{seconds}s'",
+    lock_table="LOCK TABLE {table}",
+    index_options={"postgresql_concurrently": True},
+    index_is_valid=f"SELECT indisvalid {_INDEXES} WHERE indrelid = to_regclass(:table) AND relname = :name",
+    refuse_invalid=(
+        f"DO $$ BEGIN IF NOT EXISTS (SELECT 1 {_INDEXES} WHERE indrelid = to_regclass('{{table}}')"
+        " AND relname = '{name}' AND indisvalid)"
+        " THEN RAISE EXCEPTION 'The index {name} is not valid; drop it and build it again'; END IF; END $$"
+    ),
+)
 
 POSTGRESQL = Dialect(
+    system="postgresql",
     insert=postgresql.insert,
     embedded=False,
     drivers=("postgresql", "postgresql+psycopg", "postgresql+psycopg_async", "postgresql"),
@@ -79,19 +154,41 @@ POSTGRESQL = Dialect(
     advice={
         "25006": "The database is read-only; connect to the primary",
         "42501": "The database user lacks a right on the tables; grant it",
+        "57014": "The statement ran longer than statement_timeout allows, or an administrator cancelled it",
     },
     # Not READ ONLY as well: SQLAlchemy gives such a connection back as READ WRITE, and so undoes a server's own
     # default_transaction_read_only. What a reader might write is never committed.
     reading={"isolation_level": "REPEATABLE READ"},
     writing={"isolation_level": "READ COMMITTED"},
-    # Sixty-four bits that mean sessionledger; advisory locks are per database already, hashtext adds the schema.
-    advisory_lock=(
-        "SELECT pg_try_advisory_lock(1936025970, hashtext(current_schema()))",
-        "SELECT pg_advisory_unlock(1936025970, hashtext(current_schema()))",
+    beside=_BESIDE,
+    checks=Checks(
+        own=(
+            (
+                "SELECT 'the index ' || pg_class.relname || ' of ' || ours.relname || ' is not valid'"
+                f" {_INDEXES} JOIN pg_class AS ours ON ours.oid = indrelid WHERE NOT indisvalid"
+                " AND ours.relnamespace = current_schema()::regnamespace AND ours.relname IN ({tables})"
+            ),
+        ),
+        damaged=frozenset({"XX001", "XX002"}),
+        time_text=lambda column: func.to_char(func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24:MI:SS.US'),
+        as_stored=lambda _: nullcontext(),
     ),
 )
 
+
+@contextmanager
+def _undecoded(connection: Connection) -> Iterator[None]:
+    """SQLite keeps whatever bytes it was given as text; its driver raises where they are not UTF-8."""
+    driver: Any = connection.connection.driver_connection
+    driver.text_factory = lambda stored: stored.decode(errors="surrogateescape")
+    try:
+        yield
+    finally:
+        driver.text_factory = str
+
+
 SQLITE = Dialect(
+    system="sqlite",
     insert=sqlite.insert,
     embedded=True,
     drivers=("sqlite", "sqlite+pysqlite", "sqlite+aiosqlite"),
@@ -110,6 +207,20 @@ SQLITE = Dialect(
     begin_reading="BEGIN",
     # A deferred BEGIN that reads and then writes gets SQLITE_BUSY_SNAPSHOT at once, whatever the timeout.
     begin_writing="BEGIN IMMEDIATE",
+    checks=Checks(
+        own=(
+            "SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok'",
+            # A message without a session is told by its ids, so only other tables are asked for theirs.
+            (
+                "SELECT count(*) || ' row(s) of ' || \"table\" || ' refer to nothing in ' || parent"
+                ' FROM pragma_foreign_key_check WHERE parent IN ({tables}) AND "table" NOT IN ({tables})'
+                ' GROUP BY "table", parent'
+            ),
+        ),
+        damaged=frozenset({"SQLITE_CORRUPT", "SQLITE_CORRUPT_INDEX", "SQLITE_CORRUPT_SEQUENCE"}),
+        time_text=lambda column: type_coerce(column, String),
+        as_stored=_undecoded,
+    ),
 )
 
 _DIALECTS = {"postgresql": POSTGRESQL, "sqlite": SQLITE}
@@ -135,8 +246,8 @@ def checked_url(url: str | URL, *, awaiting: bool = False) -> URL:
         awaiting: Whether for callers that await.
 
     Raises:
-        InvalidInputError: It is no URL, names another kind of database or driver, or holds a password in its query,
-            where SQLAlchemy would print it.
+        InvalidInputError: It is no URL, names another kind of database or driver, or holds a password where SQLAlchemy
+            would print it: in its query, or behind an @ of its own.
     """
     try:
         parsed = make_url(url.replace("postgres://", "postgresql://", 1) if isinstance(url, str) else url)
@@ -145,7 +256,12 @@ def checked_url(url: str | URL, *, awaiting: bool = False) -> URL:
     dialect = _DIALECTS.get(parsed.get_backend_name())
     if dialect is None or parsed.drivername not in dialect.drivers:
         raise InvalidInputError("url", "must start with sqlite: or postgresql: (the driver is psycopg 3)")
-    if "password" in parsed.query:
+    if dialect.embedded and (parsed.host or parsed.username or parsed.password):
+        raise InvalidInputError("url", "must name a file behind three slashes, such as sqlite:///agent.db")
+    if not dialect.embedded and "@" in f"{parsed.host}{parsed.database}":
+        # What is behind the first @ is taken for the host, and so for no secret: errors and engines would show it.
+        raise InvalidInputError("url", "must have one @ only; write one in a password as %40")
+    if any("password" in name.lower() for name in parsed.query):
         raise InvalidInputError("url", "must hold a password before the @, not in the query")
     return parsed.set(drivername=dialect.drivers[-1 if awaiting else 0])
 
@@ -219,6 +335,15 @@ def _file_of(url: URL) -> Path | None:
     return None if not name or name == ":memory:" or name.startswith("file:") else Path(name)
 
 
+def overflow(error: exc.StatementError, dialect: Dialect) -> InvalidInputError | None:
+    """Our error where the driver's says that a total would go beyond what a column holds; else `None`."""
+    return InvalidInputError("usage", f"takes a total beyond {MAX_COUNT}") if _code(error) in dialect.overflow else None
+
+
+def _code(error: exc.StatementError) -> str | None:
+    return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "sqlite_errorname", None)
+
+
 def translated(error: Exception, dialect: Dialect, *, committing: bool) -> SessionLedgerError | None:
     """Our error for a driver's, by its code; `None` for an exception that is not the database's.
 
@@ -233,10 +358,9 @@ def translated(error: Exception, dialect: Dialect, *, committing: bool) -> Sessi
         return failure
     if not isinstance(error, exc.StatementError):
         return None
-    cause = error.orig
-    code: str | None = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
-    if code in dialect.overflow:
-        return InvalidInputError("usage", f"takes a total beyond {MAX_COUNT}")
+    code = _code(error)
+    if (refusal := overflow(error, dialect)) is not None:
+        return refusal
     if code in dialect.full:
         return StorageFullError(code=code)
     if code in dialect.busy:
@@ -245,7 +369,8 @@ def translated(error: Exception, dialect: Dialect, *, committing: bool) -> Sessi
         return StorageError(dialect.advice[code], code=code)
     # A refused or broken connection comes as an OperationalError without any code: psycopg knows none for a server that
     # is away, nor for one that refuses the login or has no database of this name.
-    lost = dialect.lost.fullmatch(code) if code else isinstance(error, exc.OperationalError)
+    # Without a code an embedded database says that a text is no UTF-8, and quotes it.
+    lost = dialect.lost.fullmatch(code) if code else isinstance(error, exc.OperationalError) and not dialect.embedded
     if lost or (isinstance(error, exc.DBAPIError) and error.connection_invalidated):
         return CommitOutcomeUnknownError(code=code) if committing else StorageUnavailableError(code=code)
     return StorageError(code=code)

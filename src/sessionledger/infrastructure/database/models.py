@@ -1,7 +1,7 @@
 """The one description of the schema: tables, columns, types, indexes, and the naming convention for constraints.
 
 The migrations build the same tables step by step; a test compares the two on both databases. The ORM classes are for
-applications that query with them; our own statements are Core, over `…Model.__table__` (see `repositories.py`).
+applications that query with them; our own statements are Core, over `…Model.__table__` (see `repositories/`).
 
 Shaped for a distributed PostgreSQL as well: every primary key and unique constraint of a session's tables contains
 `session_id`, no foreign key leads to another session, and `session_id` has one type and collation everywhere.
@@ -10,8 +10,9 @@ Shaped for a distributed PostgreSQL as well: every primary key and unique constr
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar
 
 from sqlalchemy import (
@@ -73,7 +74,11 @@ class CanonicalText(TypeDecorator[JSON]):
         try:
             return _DECODER.decode(value)
         except (ValueError, RecursionError):
-            raise StorageError("A stored JSON value cannot be read; the row was not written by sessionledger") from None
+            raise _unreadable("JSON value") from None
+
+
+def _unreadable(what: str) -> StorageError:
+    return StorageError(f"A stored {what} cannot be read; the row was not written by sessionledger")
 
 
 class UTCTime(TypeDecorator[datetime]):
@@ -88,8 +93,26 @@ class UTCTime(TypeDecorator[datetime]):
             raise ValueError("a time needs a time zone")
         return None if value is None else value.astimezone(UTC)
 
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None] | None:
+        """Read a time, from text where the database has no times.
+
+        Raises:
+            StorageError: It is none; SQLAlchemy's own error would quote it.
+        """
+        read = super().result_processor(dialect, coltype)
+        if read is None:
+            return None
+
+        def checked(value: Any) -> datetime | None:
+            try:
+                return read(value)
+            except (ValueError, TypeError):
+                raise _unreadable("time") from None
+
+        return checked
+
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Read a time."""
+        """Give a time its zone."""
         if value is None or value.tzinfo is UTC:
             return value
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -106,8 +129,15 @@ class Cost(TypeDecorator[Decimal]):
         return None if value is None else int(value.scaleb(COST_PLACES))
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> Decimal | None:  # noqa: ARG002
-        """Read a cost."""
-        return None if value is None else Decimal(value).scaleb(-COST_PLACES)
+        """Read a cost.
+
+        Raises:
+            StorageError: It is no number.
+        """
+        try:
+            return None if value is None else Decimal(value).scaleb(-COST_PLACES)
+        except (InvalidOperation, TypeError, ValueError):
+            raise _unreadable("cost") from None
 
 
 def _count(name: str) -> CheckConstraint:
@@ -233,3 +263,11 @@ class TokenUsageModel(Model):
     cost: Mapped[Decimal | None]
     imported: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     recorded_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class CompatibleRevisionModel(Model):
+    """A revision whose releases may work with the database; written by migrations only."""
+
+    __tablename__ = "sessionledger_compatible_revisions"
+
+    revision: Mapped[str] = mapped_column(String(32), primary_key=True)

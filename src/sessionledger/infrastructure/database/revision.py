@@ -15,6 +15,8 @@ REVISIONS = (
     "a7_002_session_details",
     "a7_003_message_format",
     "a7_004_token_usage",
+    "a7_005_listing_indexes",
+    "a7_006_compatible_revisions",
 )
 """Every revision of this release, oldest first; a test compares it with the migrations."""
 
@@ -23,7 +25,13 @@ EXPECTED = REVISIONS[-1]
 # Not Alembic's default `alembic_version`: an application may keep its own migrations in the same database.
 VERSION_TABLE = "sessionledger_revision"
 
+COMPATIBLE_TABLE = "sessionledger_compatible_revisions"
+"""Which revisions' releases may work with the database, by the word of the migrations that made it what it is."""
+
 _FOUND: Select[str] = select(column("version_num", String)).select_from(table(VERSION_TABLE))
+_COMPATIBLE: Select[str] = (
+    select(column("revision", String)).select_from(table(COMPATIBLE_TABLE)).where(column("revision") == EXPECTED)
+)
 
 
 def found(connection: Connection) -> str | None:
@@ -52,16 +60,33 @@ def upgradable(connection: Connection) -> str | None:
     """
     revision = found(connection)
     if revision is not None and revision not in REVISIONS:
-        raise SchemaRevisionError(revision, EXPECTED, "It is newer; run: pip install --upgrade sessionledger")
+        raise _newer(revision)
     return revision
 
 
 def verify(connection: Connection) -> None:
-    """Change nothing, and raise unless the database is at the revision this release works with.
+    """Change nothing, and raise unless this release works with the database.
+
+    It does at the revision it expects, and at a newer one whose migrations have recorded that it does.
 
     Raises:
         SchemaRevisionError: It is older, newer, empty or not ours; the text says what to do.
     """
-    revision = upgradable(connection)
-    if revision != EXPECTED:
-        raise SchemaRevisionError(revision, EXPECTED)
+    revision = found(connection)
+    if revision == EXPECTED:
+        return
+    if revision is not None and revision not in REVISIONS:
+        if _compatible(connection):
+            return
+        raise _newer(revision)
+    raise SchemaRevisionError(revision, EXPECTED)
+
+
+def _compatible(connection: Connection) -> bool:
+    if not inspect(connection).has_table(COMPATIBLE_TABLE):
+        return False
+    return connection.execute(_COMPATIBLE).first() is not None
+
+
+def _newer(revision: str) -> SchemaRevisionError:
+    return SchemaRevisionError(revision, EXPECTED, "It is newer; run: pip install --upgrade sessionledger")

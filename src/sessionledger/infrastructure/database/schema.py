@@ -7,29 +7,39 @@ the lock with `locked`. Any number of them may run at once.
 from __future__ import annotations
 
 import io
+import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import alembic
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from sessionledger.domain.errors import InvalidInputError, StorageError, StorageUnavailableError
 from sessionledger.infrastructure.database import dialects, revision
+from sessionledger.infrastructure.database.dialects import Beside
 from sessionledger.infrastructure.database.engine import Call, Database, database_retry, no_work
 
 if TYPE_CHECKING:
     from sessionledger.infrastructure.database.aio import AsyncDatabase
 
+log = logging.getLogger(__name__)
+
 LOCK_SECONDS = 300.0
 """How long an upgrade waits for another one to finish."""
 
-_LOCK_TIMEOUT = "5s"
+LOCK_TIMEOUT_SECONDS = 2
+"""How long a migration waits for a table's lock on a server, and so how long writers queue behind it. Then it lets them
+pass for as long, and is tried again."""
+
+STATEMENT_TIMEOUT_SECONDS = 3600
+"""How long one statement of a migration may run on a server, whatever the role's own `statement_timeout` says."""
 
 _ALEMBIC = threading.Lock()
 """Alembic keeps the migration that runs in globals: two in one process mix their connections up, and may crash it."""
@@ -87,7 +97,7 @@ def downgrade(database: Database, target: str, *, allow_data_loss: bool = False)
         StorageError: Rows would be lost, and `allow_data_loss` is not given; nothing is changed.
     """
     config = _config()
-    config.attributes["allow_data_loss"] = allow_data_loss
+    config.attributes.update(downgrade_to=target, allow_data_loss=allow_data_loss)
     on_connection(database, lambda connection: _on(connection, config, "downgrade", target))
 
 
@@ -106,22 +116,37 @@ def sql(url: str, target: str = "head", *, down: bool = False) -> str:
 
 
 def on_connection(database: Database, migrate: Callable[[Connection], None]) -> None:
-    """Run a migration on a connection of its own; again while the database is busy or away."""
-    _Migration(database).run(migrate)
+    """Run a migration on a connection of its own; again while the database is busy or away.
+
+    Each revision that is reached begins the time anew: a long one leaves the next as many tries as a short one.
+    """
+    reached = current(database)
+    while True:
+        try:
+            return _Migration(database).run(migrate)
+        except StorageUnavailableError:
+            if reached == (reached := current(database)):
+                raise
 
 
 class _Migration:
     """One run of Alembic over all its attempts, as `database_retry` wants it."""
 
     def __init__(self, database: Database) -> None:
+        self.dialect = database.dialect
         self.retry_seconds = database.retry_seconds
         self._database = database
 
     @database_retry
     def run(self, migrate: Callable[[Connection], None]) -> None:
-        call = Call(self._database.dialect, no_work, writes=True)
-        with call.translated(), self._database.engine.connect() as connection:
-            migrate(connection)
+        call = Call(self.dialect, no_work, writes=True)
+        try:
+            with call.translated(), self._database.engine.connect() as connection:
+                migrate(connection)
+        except StorageUnavailableError as error:
+            if self.dialect.beside and error.code in self.dialect.busy:
+                time.sleep(LOCK_TIMEOUT_SECONDS)  # writers have queued behind us: let them pass
+            raise
         self._database.verified = False
 
 
@@ -129,6 +154,7 @@ class _AsyncMigration:
     """The same for callers that await."""
 
     def __init__(self, database: AsyncDatabase) -> None:
+        self.dialect = database.dialect
         self.retry_seconds = database.retry_seconds
         self._database = database
 
@@ -171,30 +197,67 @@ def locked(connection: Connection) -> Iterator[None]:
         StorageUnavailableError: Another upgrade held the lock for `LOCK_SECONDS`.
     """
     dialect = dialects.dialect_of(connection)
-    if dialect.advisory_lock is None:
+    if dialect.beside is None:
         _use_wal(connection)
         connection.exec_driver_sql(dialect.begin_writing or "BEGIN")
-        yield
-        connection.commit()
+        with _told(connection):
+            yield
+            connection.commit()
         return
-    take, give = dialect.advisory_lock
-    with connection.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as holder:
-        deadline = time.monotonic() + LOCK_SECONDS
-        while not holder.exec_driver_sql(take).scalar():
+    with _holding(connection.engine, dialect.beside), _discarded(connection):
+        connection.exec_driver_sql(dialect.beside.no_limits)
+        for limit in limits(dialect.beside):
+            connection.exec_driver_sql(limit)
+        with _told(connection):
+            connection.commit()
+            yield
+            connection.commit()
+
+
+@contextmanager
+def _told(connection: Connection) -> Iterator[None]:
+    """Log a migration that has changed the revision: from, to, and the seconds it took with the lock held."""
+    before, began = revision.found(connection), time.monotonic()
+    yield
+    if (after := revision.found(connection)) != before:
+        seconds = time.monotonic() - began
+        log.info("The schema went from revision %s to %s in %.3f s", before or "none", after or "none", seconds)
+
+
+@contextmanager
+def _holding(engine: Engine, beside: Beside) -> Iterator[None]:
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as holder, _discarded(holder):
+        holder.exec_driver_sql(beside.no_limits)
+        deadline, waiting = time.monotonic() + LOCK_SECONDS, False
+        while not holder.exec_driver_sql(beside.take_lock).scalar():
+            if not waiting:
+                waiting = True
+                log.info("Another upgrade is running; waiting up to %.0f s for it", LOCK_SECONDS)
             if time.monotonic() > deadline:
                 raise StorageUnavailableError("Another upgrade is running; wait for it, then run this one again")
             time.sleep(0.1)
         try:
-            connection.exec_driver_sql(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
-            connection.commit()
             yield
-            connection.exec_driver_sql("RESET lock_timeout")
-            connection.commit()
-        except BaseException:
-            connection.invalidate()  # it must not go back to the pool with our lock_timeout
-            raise
         finally:
-            holder.exec_driver_sql(give)
+            with suppress(DBAPIError):  # without its connection the lock is gone as well
+                holder.exec_driver_sql(beside.give_lock)
+
+
+@contextmanager
+def _discarded(connection: Connection) -> Iterator[None]:
+    """Close a connection for good: it must not go back to the pool with the limits of an upgrade."""
+    try:
+        yield
+    finally:
+        connection.invalidate()
+
+
+def limits(beside: Beside) -> tuple[str, str]:
+    """The statements that set how long a migration's statements may wait and run."""
+    return (
+        beside.lock_timeout.format(seconds=LOCK_TIMEOUT_SECONDS),
+        beside.statement_timeout.format(seconds=STATEMENT_TIMEOUT_SECONDS),
+    )
 
 
 def _use_wal(connection: Connection) -> None:
@@ -205,19 +268,41 @@ def _use_wal(connection: Connection) -> None:
     connection.rollback()
 
 
-def refuse_loss(where: str, what: str) -> None:
-    """For a downgrade: raise if rows match, unless losing them was allowed.
+def refuse_loss(loses: Mapping[str, str]) -> None:
+    """For a downgrade: lock tables, and raise if rows of them would be lost, unless losing them was allowed.
 
     Args:
-        where: A table and a condition, as after FROM.
-        what: What would be lost, in words.
+        loses: What would be lost, in words, by a table and a condition, as after FROM.
 
     Raises:
         StorageError: Rows would be lost.
     """
-    context = alembic.context
-    allowed = context.config.attributes.get("allow_data_loss", False)
-    if allowed or context.is_offline_mode():
+    context = alembic.op.get_context()
+    if context.as_sql:
         return
-    if alembic.op.get_bind().execute(text(f"SELECT 1 FROM {where} LIMIT 1")).first():  # noqa: S608 - our own words
+    beside = dialects.dialect_of(context).beside
+    for where, what in loses.items():
+        if beside:  # or a writer's row might come between the look and the drop
+            alembic.op.execute(beside.lock_table.format(table=where.split()[0]))
+        _refuse(alembic.op.get_bind(), where, what)
+
+
+def refuse_losses(connection: Connection, target: str) -> None:
+    """For `migrations/env.py`: look at all steps of a downgrade first, where each is a transaction of its own.
+
+    Raises:
+        StorageError: One of them would lose rows, and it was not allowed; nothing is changed.
+    """
+    at = revision.found(connection)
+    if dialects.dialect_of(connection).beside and at is not None:
+        for script in alembic.context.script.iterate_revisions(at, target):
+            for where, what in getattr(script.module, "LOSES", {}).items():
+                _refuse(connection, where, what)
+        connection.rollback()
+
+
+def _refuse(connection: Connection, where: str, what: str) -> None:
+    if alembic.context.config.attributes.get("allow_data_loss", False):
+        return
+    if connection.execute(text(f"SELECT 1 FROM {where} LIMIT 1")).first():  # noqa: S608 - our own words
         raise StorageError(f"The downgrade would lose {what}; nothing was changed. Allow it with --allow-data-loss")
