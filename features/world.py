@@ -198,6 +198,10 @@ class AsyncWorld(World):
         super().__init__(kinds, name)
         self._runner = self.stack.enter_context(asyncio.Runner())
 
+    def run(self, awaitable: Any) -> Any:
+        """Await something on the scenario's event loop."""
+        return self._runner.run(awaitable)
+
     def _closed_with_scenario(self, awaiting: Any) -> Blocking:
         blocking = Blocking(awaiting, self._runner)
         self.stack.callback(blocking.close)

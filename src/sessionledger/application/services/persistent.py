@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, aclosing, closing
 from decimal import Decimal
@@ -28,13 +29,17 @@ from sessionledger.domain.service import (
 from sessionledger.infrastructure.database.dialects import create_file
 from sessionledger.infrastructure.database.engine import Database, JoinedDatabase
 from sessionledger.infrastructure.database.revision import EXPECTED
+from sessionledger.infrastructure.telemetry import observed
 
 if TYPE_CHECKING:
     from sessionledger.infrastructure.database.aio import AsyncDatabase, AsyncJoinedDatabase
 
+log = logging.getLogger(__name__)
+
 GENERATOR = f"sessionledger {__version__}"
 
 
+@observed
 class PersistentSessionService(SessionService):
     """Sessions in a relational database, for callers that block.
 
@@ -191,7 +196,8 @@ class PersistentSessionService(SessionService):
             model=model,
             message_id=message_id,
         )
-        return (self.append_messages(session_id, [message], expected_sequence=expected_sequence))[0]
+        work = self._work.append_messages(session_id, [message], expected_sequence=expected_sequence)
+        return (self._database.write(*work))[0]
 
     def append_messages(
         self,
@@ -225,13 +231,13 @@ class PersistentSessionService(SessionService):
         with closing(self._database.stream(self._work.export_session(session_id, writer))) as stream:
             for lines in stream:
                 write_all(file, lines)
-        return writer.receipt()
+        return _exported(session_id, writer.receipt())
 
     def import_session(self, file: BinaryIO, *, as_copy: bool = False) -> Session:
         """See `SessionService.import_session`."""
         with seekable(file) as readable:
             archive = ArchiveReader(readable)
-            return self._database.write(*self._work.import_session(archive, as_copy=as_copy))
+            return _imported(self._database.write(*self._work.import_session(archive, as_copy=as_copy)))
 
     def update_token_usage(
         self,
@@ -255,6 +261,7 @@ class PersistentSessionService(SessionService):
         self._database.close()
 
 
+@observed
 class AsyncPersistentSessionService(AsyncSessionService):
     """Sessions in a relational database, for callers that await; see `PersistentSessionService`."""
 
@@ -405,7 +412,8 @@ class AsyncPersistentSessionService(AsyncSessionService):
             model=model,
             message_id=message_id,
         )
-        return (await self.append_messages(session_id, [message], expected_sequence=expected_sequence))[0]
+        work = self._work.append_messages(session_id, [message], expected_sequence=expected_sequence)
+        return (await self._database.write(*work))[0]
 
     async def append_messages(
         self,
@@ -439,14 +447,14 @@ class AsyncPersistentSessionService(AsyncSessionService):
         async with aclosing(self._database.stream(self._work.export_session(session_id, writer))) as stream:
             async for lines in stream:
                 await asyncio.to_thread(write_all, file, lines)
-        return writer.receipt()
+        return _exported(session_id, writer.receipt())
 
     async def import_session(self, file: BinaryIO, *, as_copy: bool = False) -> Session:
         """See `SessionService.import_session`."""
         with ExitStack() as stack:
             readable = await asyncio.to_thread(stack.enter_context, seekable(file))
             archive = await asyncio.to_thread(ArchiveReader, readable)
-            return await self._database.write(*self._work.import_session(archive, as_copy=as_copy))
+            return _imported(await self._database.write(*self._work.import_session(archive, as_copy=as_copy)))
 
     async def update_token_usage(
         self,
@@ -470,3 +478,13 @@ class AsyncPersistentSessionService(AsyncSessionService):
     async def close(self) -> None:
         """See `SessionService.close`."""
         await self._database.close()
+
+
+def _exported(session_id: str, receipt: ArchiveReceipt) -> ArchiveReceipt:
+    log.info("Exported session %s: %d messages, %d bytes", session_id, receipt.messages, receipt.size)
+    return receipt
+
+
+def _imported(session: Session) -> Session:
+    log.info("Imported session %s: %d messages", session.session_id, session.last_sequence)
+    return session

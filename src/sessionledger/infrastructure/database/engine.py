@@ -7,6 +7,7 @@ nothing else: no clock, no new ids, no sleep, no network, because it may run aga
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar, cast
@@ -17,6 +18,7 @@ from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.orm import Session as OrmSession
 
 from sessionledger.domain.errors import CommitOutcomeUnknownError, StorageError
+from sessionledger.infrastructure import telemetry
 from sessionledger.infrastructure.database import dialects, revision
 from sessionledger.infrastructure.database.dialects import Dialect
 from sessionledger.infrastructure.database.repositories import (
@@ -25,6 +27,10 @@ from sessionledger.infrastructure.database.repositories import (
     SessionRepository,
     TokenUsageRepository,
 )
+
+log = logging.getLogger(__name__)
+# Where nobody has set up logging, Python would print our warnings on standard error, beside a command's own line.
+logging.getLogger("sessionledger").addHandler(logging.NullHandler())
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -70,6 +76,7 @@ class Call(Generic[T]):
         work: The unit of work.
         writes: Whether it writes.
         ids: The ids minted for it; they travel in every error.
+        committing: Whether COMMIT has been sent in the present attempt.
     """
 
     def __init__(self, dialect: Dialect, work: Work[T], *, writes: bool, ids: tuple[str, ...] = ()) -> None:
@@ -77,7 +84,7 @@ class Call(Generic[T]):
         self.writes = writes
         self.ids = ids
         self._dialect = dialect
-        self._committing = False
+        self.committing = False
         self._outcome_unknown = False
 
     def perform(self, connection: Connection) -> T:
@@ -109,13 +116,13 @@ class Call(Generic[T]):
         return result
 
     def _begin(self, connection: Connection) -> None:
-        self._committing = False
+        self.committing = False
         statement = self._dialect.begin_writing if self.writes else self._dialect.begin_reading
         if statement:
             connection.exec_driver_sql(statement)
 
     def _commit(self, connection: Connection) -> None:
-        self._committing = True
+        self.committing = True
         try:
             connection.commit()
         except BaseException:
@@ -124,8 +131,10 @@ class Call(Generic[T]):
             if not connection.invalidated:  # as it is where it was lost: then it does not go back at all
                 try:
                     connection.connection.rollback()
-                except connection.dialect.loaded_dbapi.Error:
+                except BaseException as error:
                     connection.invalidate()
+                    if not isinstance(error, connection.dialect.loaded_dbapi.Error):
+                        raise
             raise
 
     def _restart(self, connection: Connection) -> None:
@@ -140,10 +149,12 @@ class Call(Generic[T]):
         except StorageError as error:
             raise self._with_facts(error) from None
         except sqlalchemy.exc.SQLAlchemyError as error:
-            failure = dialects.translated(error, self._dialect, committing=self._committing)
+            failure = dialects.translated(error, self._dialect, committing=self.committing)
             if failure is None:
                 raise
             raise (self._with_facts(failure) if isinstance(failure, StorageError) else failure) from None
+        except UnicodeError:  # a driver's, about a value that is no text; it carries the whole value
+            raise self._with_facts(StorageError("A text cannot be sent to the database, or read from it")) from None
 
     def _with_facts(self, error: StorageError) -> StorageError:
         if isinstance(error, CommitOutcomeUnknownError):
@@ -156,7 +167,35 @@ class Call(Generic[T]):
 
 def _gave_up(state: tenacity.RetryCallState) -> bool:
     executor: Database = state.args[0]
-    return (state.seconds_since_start or 0.0) >= executor.retry_seconds
+    if (state.seconds_since_start or 0.0) < executor.retry_seconds:
+        return False
+    log.warning("%s; gave up", _Attempt(state))
+    return True
+
+
+def _log_retry(state: tenacity.RetryCallState) -> None:
+    """One line an attempt: a busy database is nothing unusual, an outcome that is not known is."""
+    attempt = _Attempt(state)
+    unknown = isinstance(attempt.error, CommitOutcomeUnknownError)
+    log.log(logging.WARNING if unknown else logging.INFO, "%s; trying again", attempt)
+    executor: Database = state.args[0]
+    telemetry.retried(executor.dialect.system, attempt.error)
+
+
+class _Attempt:
+    """An attempt that failed, as a line of the log tells it: ids and the database's code, and nothing else."""
+
+    def __init__(self, state: tenacity.RetryCallState) -> None:
+        self.error = cast("StorageError", state.outcome and state.outcome.exception())
+        self.number = state.attempt_number
+        self.seconds = state.seconds_since_start or 0.0
+
+    def __str__(self) -> str:
+        ids = ", ".join(self.error.ids[:3]) + (" …" if len(self.error.ids) > 3 else "")
+        return (
+            f"Attempt {self.number} failed after {self.seconds:.3f} s: {type(self.error).__name__}, "
+            f"code {self.error.code}, {len(self.error.ids)} id(s) {ids or '-'}"
+        )
 
 
 def database_retry(method: F) -> F:
@@ -170,6 +209,7 @@ def database_retry(method: F) -> F:
         retry=tenacity.retry_if_exception(lambda error: isinstance(error, StorageError) and error.retryable),
         stop=_gave_up,
         wait=tenacity.wait_random_exponential(multiplier=0.02, max=1.0),
+        before_sleep=_log_retry,
         reraise=True,
     )
     return cast("F", again(method))

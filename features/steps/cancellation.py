@@ -1,0 +1,526 @@
+"""Cancels: before COMMIT, during it, and while connections are opened."""
+
+import asyncio
+import contextlib
+import contextvars
+import gc
+import time
+import warnings
+from unittest import mock
+
+from behave import given, then, when
+from sqlalchemy import event
+from sqlalchemy.util import await_only
+
+import sessionledger
+from sessionledger.application.services import AsyncPersistentSessionService
+from sessionledger.infrastructure.database import aio
+from sessionledger.infrastructure.database.aio import AsyncDatabase
+
+TURNS = 20
+SOON = 3
+REQUEST = contextvars.ContextVar("request")
+
+
+async def turns(count=TURNS):
+    """Let everything else on the loop have so many turns."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+class Gate:
+    """A place in a call where it waits until it is let through."""
+
+    def __init__(self):
+        self.reached, self.opened = asyncio.Event(), asyncio.Event()
+
+    def pass_through(self):
+        async def wait():
+            self.reached.set()
+            await self.opened.wait()
+
+        await_only(wait())
+
+
+@contextlib.contextmanager
+def at(engine, what, does):
+    """Put something around COMMIT or ROLLBACK: `does(do, connection)`."""
+    dialect = engine.dialect
+    do = getattr(dialect, what)
+    with mock.patch.object(dialect, what, lambda connection: does(do, connection)):
+        yield
+
+
+@contextlib.contextmanager
+def held(engine, *, done=False, fault=None, what="do_commit"):
+    """Hold COMMIT, before or after the database has done it, or instead of it."""
+    gate = Gate()
+
+    def hold(do, connection):
+        if done:
+            do(connection)
+        gate.pass_through()
+        if fault is not None:
+            raise fault
+        if not done:
+            do(connection)
+
+    with at(engine, what, hold):
+        yield gate
+
+
+async def cancelled_at(engine, number, call, what="before_cursor_execute"):
+    """Make a call and cancel it when its so-many-th statement begins; give its outcome, and how many have begun."""
+    begun = []
+
+    def cancel(*_):
+        begun.append(None)
+        if len(begun) == number:
+            task.cancel()
+
+    task = asyncio.create_task(call)
+    event.listen(engine, what, cancel)
+    try:
+        return await outcome(task), len(begun)
+    finally:
+        event.remove(engine, what, cancel)
+
+
+async def outcome(task):
+    """What a task gives or raises; a cancel of it is an outcome as well."""
+    [result] = await asyncio.gather(task, return_exceptions=True)
+    return result
+
+
+def asynchronous(step):
+    """A step that awaits, on the scenario's event loop."""
+
+    def run(context, *arguments, **named):
+        context.world.run(step(context, *arguments, **named))
+
+    return run
+
+
+def append(context, service=None, **values):
+    content = values.pop("content", "Hello")
+    service = service or context.service
+    return service.append_message(context.session.session_id, "user", content, message_id=context.message_id, **values)
+
+
+def watch(context, engine):
+    """Note which connection of the driver each call is given."""
+    event.listen(engine, "checkout", lambda _adapted, record, _: context.used.append(record.driver_connection))
+
+
+@given("a session on a database with one warm connection")
+def warm(context):
+    context.database = context.world.database()
+    context.engine = context.world.engine_of(context.database)
+    blocking = context.world.service_of(context.database)
+    context.session, context.message_id, context.used = blocking.create(), sessionledger.new_id(), []
+    context.service = blocking.awaiting
+    watch(context, context.engine)
+    blocking.get_messages(context.session.session_id)
+    context.first = context.used[0]
+    context.outcomes, context.found = [], []
+    context.before = context.world.contents()
+
+
+async def cancel_at_each(context, call, after=None):
+    for number in range(1, 100):
+        ended, begun = await cancelled_at(context.engine, number, call())
+        if begun < number:
+            break
+        context.outcomes.append(ended)
+        context.found.append(context.world.contents())
+        if after is not None:
+            await after()
+    assert len(context.outcomes) == number - 1 > 0, context.outcomes
+    assert not isinstance(ended, BaseException), ended
+
+
+@when("an append is cancelled at each of its statements")
+@asynchronous
+async def append_at_each(context):
+    await cancel_at_each(context, lambda: append(context))
+
+
+@when("a read is cancelled at each of its statements")
+@asynchronous
+async def read_at_each(context):
+    await cancel_at_each(context, lambda: context.service.get_messages(context.session.session_id))
+
+
+@when("an append is cancelled at each of its statements and the error is kept")
+@asynchronous
+async def append_at_each_and_keep(context):
+    other = context.world.service_of(context.world.database()).awaiting
+    context.waited = []
+
+    async def let_in():
+        began = time.monotonic()
+        async with asyncio.timeout(SOON):
+            await other.append_message(context.session.session_id, "user", "And I?")
+        context.waited.append(time.monotonic() - began)
+
+    await cancel_at_each(context, lambda: append(context), let_in)
+
+
+async def cancel_during(context, gate, *, repeat=False):
+    """Cancel an append that has come to its COMMIT, and let the COMMIT go on a while later."""
+    task = asyncio.create_task(append(context))
+    await gate.reached.wait()
+    for _ in range(TURNS):
+        if repeat or not task.cancelling():
+            task.cancel()
+        await turns(1)
+    context.waits = not task.done()
+    gate.opened.set()
+    context.outcomes.append(await outcome(task))
+
+
+@when("an append is cancelled during its COMMIT, {moment} the database has done it")
+@asynchronous
+async def cancel_during_commit(context, moment):
+    with held(context.engine, done=moment == "after") as gate:
+        await cancel_during(context, gate)
+
+
+@when("an append is cancelled at every turn of the loop during its COMMIT")
+@asynchronous
+async def cancel_again_and_again(context):
+    with held(context.engine) as gate:
+        await cancel_during(context, gate, repeat=True)
+
+
+@when("an append is cancelled during a COMMIT that fails")
+@asynchronous
+async def cancel_during_failing_commit(context):
+    with held(context.engine, fault=context.world.kind.busy()) as gate:
+        await cancel_during(context, gate)
+
+
+@when("an append is cancelled during a COMMIT that does not end")
+@asynchronous
+async def cancel_without_end(context):
+    with held(context.engine) as gate, mock.patch.object(aio, "COMMIT_SECONDS", 0.2):
+        task = asyncio.create_task(append(context))
+        await gate.reached.wait()
+        await measure_cancel(context, task)
+        await given_back(context)
+
+
+@when("an append is cancelled before COMMIT and its rollback takes long")
+@asynchronous
+async def long_rollback(context):
+    with held(context.engine, what="do_rollback") as gate, mock.patch.object(aio, "ROLLBACK_SECONDS", 0.2):
+        began = time.monotonic()
+        ended, _ = await cancelled_at(context.engine, 2, append(context))
+        context.took = time.monotonic() - began
+        context.outcomes.append(ended)
+        gate.opened.set()
+        await given_back(context)
+
+
+async def given_back(context):
+    """Wait until what outlives a cancelled call is over."""
+    async with asyncio.timeout(15):
+        while context.engine.pool.checkedout():  # noqa: ASYNC110 - the pool has no event for it
+            await asyncio.sleep(0.01)
+
+
+async def measure_cancel(context, task):
+    began = time.monotonic()
+    task.cancel()
+    context.outcomes.append(await outcome(task))
+    context.took = time.monotonic() - began
+
+
+@when("an append that waits for another writer's lock is cancelled")
+@asynchronous
+async def cancel_waiting(context):
+    with context.world.kind.in_state("that is locked", context.world.url):
+        began = time.monotonic()
+        ended, _ = await cancelled_at(context.engine, 1, append(context))
+        context.took = time.monotonic() - began
+    context.outcomes.append(ended)
+    await given_back(context)
+
+
+@when("an append times out during its COMMIT")
+@asynchronous
+async def timeout_during_commit(context):
+    with held(context.engine) as gate:
+
+        async def in_time():
+            async with asyncio.timeout(None) as limit:
+                opening = asyncio.create_task(open_after(gate, limit))
+                try:
+                    return await append(context)
+                finally:
+                    await asyncio.shield(opening)
+
+        await attempt(context, in_time())
+
+
+async def open_after(gate, limit):
+    await gate.reached.wait()
+    limit.reschedule(0)  # long ago
+    await turns()
+    gate.opened.set()
+
+
+@when("an append times out before its COMMIT")
+@asynchronous
+async def timeout_before_commit(context):
+    async def in_time():
+        async with asyncio.timeout(0):
+            return await append(context)
+
+    await attempt(context, in_time())
+
+
+async def attempt(context, awaitable):
+    """As `World.attempt`, on the loop that runs already."""
+    ended = await outcome(asyncio.ensure_future(awaitable))
+
+    def give():
+        if isinstance(ended, BaseException):
+            raise ended
+        return ended
+
+    context.world.attempt(give)
+    context.world.before = context.before
+
+
+@when("another task of the group fails while an append is during its COMMIT")
+@asynchronous
+async def group_fails(context):
+    context.raised = []
+    with held(context.engine) as gate:
+
+        async def fail():
+            await gate.reached.wait()
+            raise LookupError("the other task's")
+
+        async def open_later():
+            await gate.reached.wait()
+            await turns()
+            gate.opened.set()
+
+        opening = asyncio.create_task(open_later())
+        try:
+            async with asyncio.TaskGroup() as group:
+                context.appending = group.create_task(append(context))
+                group.create_task(fail())
+        except ExceptionGroup as raised:
+            context.raised = raised.exceptions
+        await opening
+
+
+@when("a message is appended with a context variable set")
+@asynchronous
+async def with_context(context):
+    context.seen = []
+
+    def note(*_):
+        context.seen.append(REQUEST.get(None))
+
+    event.listen(context.engine, "before_cursor_execute", note)
+    event.listen(context.engine, "commit", note)
+    REQUEST.set("request 4711")
+    await append(context)
+
+
+@contextlib.contextmanager
+def leaks_noted(context):
+    """Note what SQLAlchemy says of connections that it finds in the garbage."""
+    context.leaks = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            gc.collect()
+            context.leaks += [str(warning.message) for warning in caught if "garbage" in str(warning.message)]
+
+
+@when("{what} on a cold database is cancelled ever later, until it ends first")
+@asynchronous
+async def cancel_cold(context, what):
+    context.pools, seconds, ended = [], 0.0, None
+    with leaks_noted(context):
+        while seconds < SOON and (ended is None or isinstance(ended, asyncio.CancelledError)):
+            database = AsyncDatabase(context.world.url)
+            service = AsyncPersistentSessionService(database)
+            call = append(context, service) if what == "an append" else service.get(context.session.session_id)
+            task = asyncio.create_task(call)
+            await asyncio.sleep(seconds)
+            task.cancel()
+            ended = await outcome(task)
+            context.pools.append(database.engine.pool.checkedout())
+            context.outcomes.append(ended)
+            await database.close()
+            seconds = seconds * 1.05 + 0.0002
+    context.last = context.outcomes.pop()
+
+
+@when("a read is cancelled as soon as it has a connection, on a busy loop")
+@asynchronous
+async def cancel_busy(context):
+    def keep_busy(*_):
+        time.sleep(0.02)  # a driver that has kept the loop busy for some milliseconds gives way where it would not
+
+    context.pools = []
+    event.listen(context.engine, "checkout", keep_busy)
+    with leaks_noted(context):
+        reading = context.service.get_messages(context.session.session_id)
+        ended, begun = await cancelled_at(context.engine, 1, reading, "checkout")
+        assert begun == 1
+        context.outcomes.append(ended)
+        context.found.append(context.world.contents())
+        context.pools.append(context.engine.pool.checkedout())
+    event.remove(context.engine, "checkout", keep_busy)
+
+
+@when("an append through SQLAlchemy alone is cancelled during its COMMIT, before the database has done it")
+@asynchronous
+async def cancel_alone(context):
+    engine = context.database.awaiting.engine
+
+    async def alone():
+        async with engine.connect() as connection:
+            joined = AsyncPersistentSessionService(await AsyncDatabase.joined(connection))
+            await append(context, joined)
+            await connection.commit()
+
+    with held(context.engine) as gate:
+        task = asyncio.create_task(alone())
+        await gate.reached.wait()
+        task.cancel()
+        context.outcomes.append(await outcome(task))
+        context.waits = gate.opened.is_set()
+
+
+@then("each cancel comes out and nothing is stored")
+def each_comes_out(context):
+    assert context.outcomes
+    assert all(isinstance(ended, asyncio.CancelledError) for ended in context.outcomes), context.outcomes
+    assert len(context.found) == len(context.outcomes)
+    assert all(found == context.before for found in context.found), context.found
+
+
+@then("each cancel comes out, and whatever has not ended stores nothing")
+def each_comes_out_cold(context):
+    assert len(context.outcomes) > 3, context.outcomes
+    assert all(isinstance(ended, asyncio.CancelledError) for ended in context.outcomes)
+    assert not isinstance(context.last, BaseException), repr(context.last)
+    assert len(context.world.contents()["session_messages"]) <= 1
+
+
+@then("every call has used the one connection")
+def one_connection(context):
+    context.world.run(context.service.get_messages(context.session.session_id))
+    assert len(context.used) > 1
+    assert all(used is context.first for used in context.used), context.used
+    assert context.engine.pool.checkedout() == 0
+
+
+@then("a writer on another connection gets in at once after each")
+def gets_in(context):
+    assert len(context.waited) == len(context.outcomes)
+    assert all(isinstance(ended, asyncio.CancelledError) for ended in context.outcomes), context.outcomes
+    assert max(context.waited) < SOON, context.waited
+
+
+@then("the cancel waits for the COMMIT and comes out")
+def waits_and_comes_out(context):
+    assert context.waits
+    each_is_a_cancel(context)
+
+
+@then("the cancel comes out before the COMMIT has ended")
+def does_not_wait(context):
+    assert not context.waits
+    each_is_a_cancel(context)
+
+
+def each_is_a_cancel(context):
+    [ended] = context.outcomes
+    assert isinstance(ended, asyncio.CancelledError), repr(ended)
+
+
+@then("the message is stored once, also when it is sent again")
+def stored_once(context):
+    stored = context.world.contents()["session_messages"]
+    assert [row["message_id"] for row in stored] == [context.message_id], stored
+    again = context.world.run(append(context))
+    assert again.sequence == 1
+    assert context.world.contents()["session_messages"] == stored
+
+
+@then("sending it again stores it once")
+def sent_again(context):
+    assert context.world.contents()["session_messages"] == []
+    context.world.run(append(context))
+    stored_once(context)
+
+
+@then("the cancel comes out at the bound of {seconds:f} seconds")
+def at_the_bound(context, seconds):
+    each_is_a_cancel(context)
+    assert seconds <= context.took < seconds + SOON, context.took
+
+
+@then("the cancel comes out at once")
+def at_once(context):
+    each_is_a_cancel(context)
+    assert context.took < SOON, context.took
+
+
+@then("the connection is given up")
+def given_up(context):
+    context.used.clear()
+    context.world.run(context.service.get_messages(context.session.session_id))
+    assert context.used
+    assert all(used is not context.first for used in context.used), context.used
+
+
+@then("the pool has all its connections")
+def pool_is_whole(context):
+    assert context.engine.pool.checkedout() == 0
+
+
+@then("only the other task's error comes out of the group")
+def only_the_others(context):
+    [error] = context.raised
+    assert isinstance(error, LookupError), repr(error)
+    assert context.appending.cancelled()
+
+
+@then("every statement and the COMMIT see its value")
+def see_its_value(context):
+    assert len(context.seen) >= 3, context.seen
+    assert set(context.seen) == {"request 4711"}, context.seen
+
+
+@then("the next append is as isolated as any")
+def as_isolated(context):
+    levels = []
+
+    def note(connection, *_):
+        levels.append(connection.get_isolation_level())
+
+    context.world.run(append(context))
+    event.listen(context.engine, "commit", note)
+    context.message_id = sessionledger.new_id()
+    context.world.run(append(context))
+    [level] = levels
+    assert level == context.engine.dialect.default_isolation_level, level
+
+
+@then("no connection is left to the garbage collector")
+def none_left(context):
+    assert not context.leaks, context.leaks
+    assert context.pools, "nothing was cancelled"
+    assert not any(context.pools), context.pools

@@ -1,0 +1,167 @@
+"""OpenTelemetry: a span and a duration for every call of a service, and a count of the calls tried again.
+
+Where `opentelemetry-api` is installed, 1.30 or newer, and nowhere else: without it `observed` gives back the class as
+it is. The names
+follow the semantic conventions for database clients, and that of a conversation the ones for generative AI. Attributes
+are names of our own, ids and the database's codes: no content, no key, no title, no namespace, and no text of an error.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
+
+from sessionledger.domain.errors import InvalidInputError, StorageError
+from sessionledger.domain.ids import checked_id
+
+try:
+    from opentelemetry import context, metrics, trace
+except ImportError:
+    INSTALLED = False
+else:
+    # Since 1.30; an application may pin an older one, which must not keep it from its ledger.
+    INSTALLED = "explicit_bucket_boundaries_advisory" in inspect.signature(metrics.Meter.create_histogram).parameters
+
+CONVENTIONS = "https://opentelemetry.io/schemas/1.44.0"
+"""The version of the semantic conventions that the names are those of."""
+
+_BOUNDARIES = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)  # seconds; the conventions' own
+
+_TABLES = {
+    "create": "sessions",
+    "get": "sessions",
+    "find": "sessions",
+    "get_or_create": "sessions",
+    "list": "sessions",
+    "update": "sessions",
+    "delete": "sessions",
+    "append_message": "session_messages",
+    "append_messages": "session_messages",
+    "get_messages": "session_messages",
+    "update_token_usage": "token_usage",
+}
+"""What a call is about, where that is one table; an archive holds rows of several."""
+
+S = TypeVar("S", bound=type)
+Attributes = dict[str, str]
+
+if INSTALLED:
+    # Both stand in for the application's providers, which may be set later.
+    _version = sys.modules["sessionledger"].__version__  # looked up: no layer imports the package that shows them all
+    _tracer = trace.get_tracer("sessionledger", _version, schema_url=CONVENTIONS)
+    _meter = metrics.get_meter("sessionledger", _version, schema_url=CONVENTIONS)
+    _duration = _meter.create_histogram(
+        "db.client.operation.duration",
+        unit="s",
+        description="Duration of database client operations.",
+        explicit_bucket_boundaries_advisory=_BOUNDARIES,
+    )
+    _retries = _meter.create_counter(
+        "sessionledger.client.retries",
+        unit="{retry}",
+        description="Attempts after the first one, because the database was busy or away.",
+    )
+
+
+def observed(service: S) -> S:
+    """Emit a span and a duration for each call of a service's public methods.
+
+    It decorates the class, so that no method has to say so. Without OpenTelemetry the class stays as it is.
+
+    Args:
+        service: A service, for callers that block or for those that await.
+    """
+    if INSTALLED:
+        for name, method in list(vars(service).items()):
+            if inspect.isfunction(method) and not name.startswith("_") and name != "close":
+                setattr(service, name, _observed(name, method))
+    return service
+
+
+def retried(system: str, error: StorageError) -> None:
+    """Count that a call is tried again.
+
+    Args:
+        system: What the conventions call the database, e.g. `postgresql`.
+        error: What the attempt before it met.
+    """
+    if INSTALLED:
+        _retries.add(1, {"db.system.name": system, **_failure(error)})
+
+
+def _observed(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    table = _TABLES.get(name)
+    title = f"{name} {table}" if table else name
+    fixed = {"db.operation.name": name, **({"db.collection.name": table} if table else {})}
+    # Only what is called so: the first argument of `find` is a key.
+    takes_id = list(inspect.signature(method).parameters)[1:2] == ["session_id"]
+
+    def begun(service: Any, arguments: tuple[object, ...], named: dict[str, object]) -> _Call:
+        session_id = arguments[0] if takes_id and arguments else named.get("session_id")
+        return _Call(title, {"db.system.name": service._database.dialect.system, **fixed}, session_id)  # noqa: SLF001
+
+    @functools.wraps(method)
+    def called(self: Any, *arguments: Any, **named: Any) -> Any:
+        with begun(self, arguments, named) as call:
+            return call.gave(method(self, *arguments, **named))
+
+    @functools.wraps(method)
+    async def awaited(self: Any, *arguments: Any, **named: Any) -> Any:
+        with begun(self, arguments, named) as call:
+            return call.gave(await method(self, *arguments, **named))
+
+    return awaited if inspect.iscoroutinefunction(method) else called
+
+
+class _Call:
+    """One call, from its beginning to its end, retries included."""
+
+    __slots__ = ("_attributes", "_began", "_span", "_token")
+
+    def __init__(self, title: str, attributes: Attributes, session_id: object) -> None:
+        self._attributes = attributes
+        self._span = _tracer.start_span(title, kind=trace.SpanKind.CLIENT, attributes=self._attributes)
+        if self._span.is_recording():
+            self._names(session_id)
+
+    def __enter__(self) -> Self:
+        self._token = None
+        if self._span is not trace.INVALID_SPAN:  # which it is where no tracing is set up: nothing belongs to it
+            self._token = context.attach(trace.set_span_in_context(self._span))
+        self._began = time.perf_counter()
+        return self
+
+    def gave(self, result: Any) -> Any:
+        """The result; a session that is new has its id only now."""
+        if self._span.is_recording():
+            self._names(getattr(result, "session_id", None))
+        return result
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        seconds = time.perf_counter() - self._began
+        if error is not None:
+            failure = _failure(error)
+            self._attributes |= failure
+            # Neither the error's text nor its traceback: an application's own error may quote a message.
+            self._span.set_attributes(failure)
+            self._span.set_status(trace.Status(trace.StatusCode.ERROR))
+        _duration.record(seconds, self._attributes)
+        self._span.end()
+        if self._token is not None:
+            context.detach(self._token)
+
+    def _names(self, session_id: object) -> None:
+        try:
+            self._span.set_attribute("gen_ai.conversation.id", checked_id("session_id", session_id))
+        except InvalidInputError:
+            return  # the call is not about one session, or what was given is no id and might be anything
+
+
+def _failure(error: BaseException) -> Attributes:
+    failure = {"error.type": type(error).__qualname__}
+    code = getattr(error, "code", None) if isinstance(error, StorageError) else None
+    return failure if code is None else failure | {"db.response.status_code": code}
