@@ -5,10 +5,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 
 import sessionledger
-from sessionledger.cli import commands, database_commands, demo, transfer
+from sessionledger.cli import commands, database_commands, demo, transfer, verification
 from sessionledger.cli.context import Context, Declined, UsageError, masked, printable
 from sessionledger.domain.errors import UPGRADE_COMMAND, InvalidInputError, SessionLedgerError, StorageError
 
@@ -31,6 +31,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "usage": commands.usage,
     "export": transfer.export,
     "import": transfer.import_file,
+    "verify": verification.verify,
     "demo": demo.demo,
 }
 for name, command in COMMANDS.items():
@@ -74,8 +75,7 @@ def run(arguments: Sequence[str]) -> int:
         app.meta(_marked(arguments), print_error=False, exit_on_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
-        told = " ".join(str(error).replace(HYPHEN, "-").split())
-        return _failed(f"{told} See: {_help_command(error)}", 2)
+        return _failed(f"{_told(error)} See: {_help_command(error)}", 2)
     except (UsageError, InvalidInputError) as error:
         return _failed(str(error), 2)
     except (SessionLedgerError, Declined) as error:
@@ -112,6 +112,12 @@ def _marked(arguments: Sequence[str]) -> list[str]:
 def _failed(text: str, status: int) -> int:
     print(f"sessionledger: {printable(masked(text))}", file=sys.stderr)
     return status
+
+
+def _told(error: CycloptsError) -> str:
+    if isinstance(error, UnusedCliTokensError):  # its own text quotes them, and they may be a message without quotes
+        return f"{len(error.unused_tokens or ())} argument(s) too many; put a text with spaces into quotes."
+    return " ".join(str(error).replace(HYPHEN, "-").split())
 
 
 def _help_command(error: CycloptsError) -> str:

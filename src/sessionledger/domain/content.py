@@ -13,7 +13,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sessionledger.domain.errors import InvalidInputError
@@ -44,8 +44,8 @@ class CanonicalJSON:
         text: Its canonical text.
     """
 
-    value: JSON
-    text: str
+    value: JSON = field(repr=False)
+    text: str = field(repr=False)
 
     @property
     def sha256(self) -> str:

@@ -108,13 +108,16 @@ def checked_time(field: str, value: object) -> datetime:
     """Return an aware time in UTC.
 
     Raises:
-        InvalidInputError: It is no datetime, or has no time zone.
+        InvalidInputError: It is no datetime, has no time zone, or is beyond the years 1 to 9999 in UTC.
     """
     if isinstance(value, datetime) and value.tzinfo is UTC:  # as every time that we made or read is
         return value
     if not isinstance(value, datetime) or value.utcoffset() is None:
         raise InvalidInputError(field, "must be a datetime with a time zone")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise InvalidInputError(field, "must be a time from year 1 to 9999 in UTC") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +166,15 @@ class TokenUsage:
         return cls(**value)  # type: ignore[arg-type]  # the values are checked by the constructor
 
 
+def _size(value: object) -> str:
+    """What a `repr` tells of content: its size, because an application's log is no place for a conversation."""
+    if isinstance(value, str):
+        return f"<{len(value)} characters>"
+    if isinstance(value, (list, Mapping)):
+        return f"<{type(value).__name__} of {len(value)}>"
+    return f"<{type(value).__name__}>"
+
+
 def add_usage(first: TokenUsage, second: TokenUsage) -> TokenUsage:
     """The sum, as a session's totals are: a count that was not reported adds nothing, a cost is `None` until one is.
 
@@ -206,7 +218,7 @@ class UsageRecord:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One conversation.
+    """One conversation. Its `repr` tells its id, last sequence and version, and nothing that a person wrote.
 
     Attributes:
         session_id: A ULID.
@@ -254,10 +266,13 @@ class Session:
         if self.archived_at is not None:
             object.__setattr__(self, "archived_at", checked_time("archived_at", self.archived_at))
 
+    def __repr__(self) -> str:
+        return f"Session(session_id={self.session_id!r}, last_sequence={self.last_sequence}, version={self.version})"
+
 
 @dataclass(frozen=True, slots=True)
 class SessionMessage:
-    """One stored entry of a session.
+    """One stored entry of a session. Its `repr` tells ids and the size of the content, never the content.
 
     Attributes:
         message_id: A ULID, unique in its session.
@@ -292,10 +307,16 @@ class SessionMessage:
         checked_optional_name("tool_call_id", self.tool_call_id)
         object.__setattr__(self, "created_at", checked_time("created_at", self.created_at))
 
+    def __repr__(self) -> str:
+        return (
+            f"SessionMessage(message_id={self.message_id!r}, session_id={self.session_id!r}, "
+            f"sequence={self.sequence}, role={self.role!r}, format={self.format!r}, content={_size(self.content)})"
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewMessage:
-    """A message to append; what is left out is filled in by the service.
+    """A message to append; what is left out is filled in by the service. Its `repr` tells sizes only.
 
     Attributes:
         role: One of the five roles, or a framework's own word where `format` is the framework's.
@@ -316,6 +337,9 @@ class NewMessage:
     usage: TokenUsage | Mapping[str, object] | None = None
     model: str | None = None
     message_id: str | None = None
+
+    def __repr__(self) -> str:  # nothing has been checked yet: any part might hold the content by mistake
+        return f"NewMessage(content={_size(self.content)}, metadata={_size(self.metadata)})"
 
     @classmethod
     def of(cls, value: NewMessage | Mapping[str, object]) -> NewMessage:
