@@ -15,6 +15,8 @@ Feature: The documentation tells the truth
       | docs/howto/joining.md            |
       | docs/howto/retries_and_ids.md    |
       | docs/howto/import_conversations.md |
+      | docs/howto/verify.md             |
+      | docs/howto/observability.md      |
 
   Scenario Outline: The commands of <page> run as written
     When the commands of <page> are run in an empty folder
@@ -25,6 +27,7 @@ Feature: The documentation tells the truth
       | docs/tutorial.md                   |
       | docs/howto/deploys.md              |
       | docs/howto/import_conversations.md |
+      | docs/howto/verify.md               |
       | docs/reference/command_line.md     |
 
   Scenario: The reference of the command line is what the commands say of themselves

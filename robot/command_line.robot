@@ -59,7 +59,7 @@ Help And Version
     Should Match Regexp    ${done.stdout}    ^\\d+\\.\\d+\\.\\d+\\s*$
     ${done} =    Run Installed    sessionledger    --help
     Should Succeed    ${done}
-    FOR    ${command}    IN    new    append    list    show    usage    export    import    delete    db    demo
+    FOR    ${command}    IN    new    append    list    show    usage    export    import    delete    verify    db    demo
         Should Match Regexp    ${done.stdout}    (?m)^\\W*${command}\\b
     END
 
@@ -108,6 +108,28 @@ A Damaged Archive Is Refused And Nothing Is Written
     Should Fail In One Line    ${done}    1    changed or damaged
     ${done} =    On    ${url}    --json    list
     Length Should Be    ${done.json.sessions}    1
+
+A Verification Finds What Was Changed Past The Library
+    ${url} =    New Database    sqlite
+    ${done} =    On    ${url}    --json    new    --title    A parcel
+    VAR    ${session_id}    ${done.json.session_id}
+    ${done} =    On    ${url}    append    ${session_id}    Where is my parcel?    --input-tokens    12
+    Should Succeed    ${done}
+    ${done} =    On    ${url}    --json    verify
+    Should Succeed    ${done}
+    Should Be True    ${done.json.ok}
+    Should Be Equal As Integers    ${done.json.messages}    1
+    Run SQL On A File    ${url}    UPDATE session_messages SET content = replace(content, 'parcel', 'pascel')
+    ${done} =    On    ${url}    show    ${session_id}
+    Should Succeed    ${done}
+    ${done} =    On    ${url}    verify
+    Should Be Equal As Integers    ${done.rc}    1
+    Should Contain    ${done.stdout}    content_hash${SPACE * 2}session ${session_id}
+    Should Be Equal    ${done.stderr.strip()}    sessionledger: 1 finding (1 content_hash)
+    Should Not Contain    ${done.stdout}    pascel
+    ${done} =    On    ${url}    --json    verify
+    Should Be Equal As Integers    ${done.rc}    1
+    Should Be Equal    ${done.json.findings}[0][session_id]    ${session_id}
 
 No Password Is Ever Printed
     ${url} =    New Database    postgresql    tables=no

@@ -38,8 +38,11 @@ from sessionledger.domain.models import (
     TokenUsage,
 )
 from sessionledger.domain.service import AsyncSessionService, SessionService
+from sessionledger.domain.verification import Finding, VerificationReport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sessionledger.application.services import AsyncPersistentSessionService, PersistentSessionService
 
 __version__ = "0.1.0"
@@ -54,6 +57,7 @@ __all__ = [
     "ArchiveVersionError",
     "AsyncSessionService",
     "CommitOutcomeUnknownError",
+    "Finding",
     "InvalidInputError",
     "MessageConflictError",
     "NewMessage",
@@ -71,12 +75,14 @@ __all__ = [
     "StorageUnavailableError",
     "TokenUsage",
     "UsageConflictError",
+    "VerificationReport",
     "VersionConflictError",
     "connect",
     "connect_async",
     "message_id_for",
     "new_id",
     "session_id_for",
+    "verify",
 ]
 
 
@@ -107,3 +113,33 @@ async def connect_async(url: str, *, namespace: str = "default", **options: Any)
     from sessionledger.application.services import AsyncPersistentSessionService
 
     return await AsyncPersistentSessionService.connect(url, namespace=namespace, **options)
+
+
+def verify(
+    url: str, *, max_findings: int = 1000, follow: Callable[[int, int], None] | None = None, **options: Any
+) -> VerificationReport:
+    """Check a whole ledger, every namespace and every row, on one snapshot; change nothing.
+
+    Content hashes are computed again from the stored text, sequences and totals are counted again, values are held to
+    the contract, and the tables to this release's migrations. Writers may go on beside it. Memory is bounded, whatever
+    the ledger holds.
+
+    Args:
+        url: Of the database, e.g. `sqlite:///agent.db` or `postgresql://user@host/name`.
+        max_findings: How many findings the report holds; all of them are counted.
+        follow: Is told, now and then, how many rows have been checked, and of how many.
+        options: `retry_seconds`, and what SQLAlchemy's `create_engine` takes.
+
+    Raises:
+        InvalidInputError: The URL or `max_findings` is none.
+        SchemaRevisionError: The tables are missing, older, newer or not ours.
+        StorageError: The database cannot be reached or opened.
+        ImportError: The driver is not installed; the text names the extra to install.
+    """
+    from contextlib import closing
+
+    from sessionledger.application.services import verification
+    from sessionledger.infrastructure.database import Database
+
+    with closing(Database(url, **options)) as database:
+        return verification.verify(database, max_findings=max_findings, follow=follow)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal, cast
 
 from cyclopts import Parameter
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from sessionledger.cli import machine, words
+from sessionledger.cli.bars import bars
 from sessionledger.cli.context import Context, UsageError
 from sessionledger.cli.files import replacing
 from sessionledger.domain.errors import ArchiveFormatError, InvalidInputError, SessionLedgerError
@@ -37,7 +38,7 @@ def export(session_id: str, /, *, output: Annotated[str, Parameter(alias="-o")] 
     """
     if output == "-" and sys.stdout.isatty():
         raise UsageError("an archive is no text for a terminal; name a file: -o session.archive")
-    with context.connect() as sessions, _progress(context) as progress:
+    with context.connect() as sessions, bars(context) as progress:
         total = sessions.get(session_id).last_sequence
         if output == "-":
             written = sessions.export_session(session_id, _followed(sys.stdout.buffer, progress, total))
@@ -99,7 +100,7 @@ class UnreadableFileError(SessionLedgerError):
 
 def _import_archive(context: Context, sessions: SessionService, source: BinaryIO, file: str, *, as_copy: bool) -> None:
     try:
-        with _progress(context) as progress:
+        with bars(context) as progress:
             size = source.seek(0, os.SEEK_END)
             source.seek(0)
             followed = progress.wrap_file(source, size, description="importing")
@@ -141,7 +142,7 @@ def _import_conversations(
 ) -> _Outcome:
     """Make a session of each conversation, after the whole file was checked; what is there already stays as it is."""
     outcome = _Outcome()
-    with _progress(context) as progress:
+    with bars(context) as progress:
         total = sum(1 for _ in progress.track(conversations, total=None, description="checking"))
         digest = conversations.sha256
         for conversation in progress.track(conversations, total=total, description="importing"):
@@ -205,18 +206,6 @@ def _report(context: Context, outcome: _Outcome) -> None:
         context.note(f"conversation {number}: {key} is too long for a session's metadata and was left out")
     if len(outcome.left_out) > 10:
         context.note(f"… and {len(outcome.left_out) - 10:,} more were left out for the same reason")
-
-
-def _progress(context: Context) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=context.err,
-        transient=True,
-        disable=not context.err.is_terminal,
-    )
 
 
 @contextmanager
