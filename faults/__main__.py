@@ -4,8 +4,10 @@
     python faults --full                the figures of docs/reliability.md
     python faults --full killed_client  one fault with its controls: every name that begins like this
     python faults --list                which there are
+    python faults --report              what the full run found, as the table of docs/reliability.md
 
-Each fault runs in a process of its own. Results are in `build/faults.json`; the exit code is 0 only if all are good.
+Each fault runs in a process of its own. Results are in `build/faults.json`, those of `--full` in
+`build/faults-full.json`; the exit code is 0 only if all are good.
 """
 
 from __future__ import annotations
@@ -28,10 +30,12 @@ BUILD = FOLDER.parent / "build"
 sys.path[:0] = [str(FOLDER), str(FOLDER.parent / "features")]
 
 import postgresql  # noqa: E402 - the launcher of the features' server
+import report  # noqa: E402
 from databases import KINDS  # noqa: E402
-from harness import FAULTS, Fault  # noqa: E402
+from harness import FAULTS, Fault, Missing  # noqa: E402
 
 MODULES = sorted(file.stem for file in FOLDER.glob("fault_*.py"))
+SHORT, FULL = BUILD / "faults.json", BUILD / "faults-full.json"
 AT_ONCE = 2
 SECONDS = 3600
 
@@ -39,14 +43,16 @@ SECONDS = 3600
 def one(fault: Fault, database: str, *, full: bool) -> None:
     """Run a fault in this process and print what it found as JSON."""
     found: dict[str, Any] = {}
-    error = None
+    error = missing = None
     try:
         with closing(KINDS[database]()) as kind:
             fault.run(kind, found, **(fault.full if full else fault.short))
+    except Missing as needed:
+        missing = str(needed)
     except AssertionError as broken:
         error = str(broken) or "an assertion failed"
         traceback.print_exc()
-    print(json.dumps({"found": found, "error": error}))
+    print(json.dumps({"found": found, "error": error, "missing": missing}))
 
 
 def run(fault: Fault, database: str, *, full: bool) -> dict[str, Any]:
@@ -62,7 +68,7 @@ def run(fault: Fault, database: str, *, full: bool) -> dict[str, Any]:
     try:
         told = json.loads(out.splitlines()[-1])
     except (IndexError, ValueError):
-        told = {"found": {}, "error": f"it ended with {process.returncode} and no result"}
+        told = {"found": {}, "error": f"it ended with {process.returncode} and no result", "missing": None}
     passed = told["error"] is None and process.returncode == 0
     result = {
         "name": fault.name,
@@ -73,29 +79,22 @@ def run(fault: Fault, database: str, *, full: bool) -> dict[str, Any]:
         "seconds": round(time.monotonic() - began, 1),
         **told,
     }
-    print(line(result) + ("" if passed else f"\n{err}"), flush=True)
+    print(report.line(result) + ("" if passed else f"\n{err}"), flush=True)
     return result
-
-
-def line(result: dict[str, Any]) -> str:
-    """One line for a person."""
-    counts = ", ".join(
-        f"{name.replace('_', ' ')} {f'{value:,}' if isinstance(value, int) else value}"
-        for name, value in result["found"].items()
-    )
-    verdict = ("as it must" if result["control"] else "ok") if result["passed"] else f"NOT GOOD: {result['error']}"
-    kind = "control: " if result["control"] else ""
-    return f"{kind}{result['title']} · {result['database']} · {counts} · {verdict} ({result['seconds']} s)"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="the full figures")
     parser.add_argument("--list", action="store_true", help="which faults there are")
+    parser.add_argument("--report", action="store_true", help="the last full run as a Markdown table")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--database", choices=KINDS, help="only on one kind of database")
     parser.add_argument("names", nargs="*", help="only faults whose names begin like one of these")
     arguments = parser.parse_args()
+    if arguments.report:
+        print(report.table(json.loads(FULL.read_text())))
+        return 0
     for module in MODULES:
         importlib.import_module(module)
     if arguments.one:
@@ -118,10 +117,11 @@ def main() -> int:
         beside = [each for each in chosen if not each[0].alone]
         results = list(pool.map(lambda each: run(*each, full=arguments.full), beside))
         results += [run(*each, full=arguments.full) for each in chosen if each[0].alone]
-    BUILD.mkdir(exist_ok=True)
-    (BUILD / "faults.json").write_text(json.dumps(results, indent=1))
+    report.keep(results, FULL if arguments.full else SHORT, beside=arguments.full)
     bad = [result for result in results if not result["passed"]]
-    print(f"{len(results) - len(bad)} good, {len(bad)} not good ({time.monotonic() - began:.0f} s)")
+    left_out = sum(result["missing"] is not None for result in results)
+    good = len(results) - len(bad) - left_out
+    print(f"{good} good, {len(bad)} not good, {left_out} left out ({time.monotonic() - began:.0f} s)")
     return 1 if bad or not results else 0
 
 

@@ -27,6 +27,10 @@ Found = dict[str, Any]
 BOTH = ("sqlite", "postgresql")
 
 
+class Missing(Exception):  # noqa: N818 - no error: this machine cannot bring the fault about
+    """What a fault needs and does not find here, in words; it is left out aloud, neither good nor bad."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """One fault, or one control, as the runner sees it.
@@ -128,7 +132,7 @@ def _write(descriptor: int, said: Any) -> None:
 
 def together(works: Sequence[Callable[[Callable[[], None]], Any]]) -> list[Any]:
     """Run each work in a process of its own and return what they give; each calls `ready()`, and all go on together."""
-    barrier = _FORK.Barrier(len(works))
+    barrier = _FORK.Barrier(len(works), timeout=60)
     pipes = []
     for work in works:
         receiving, sending = _FORK.Pipe(duplex=False)

@@ -1,13 +1,9 @@
-"""What the processes of `session_persistence.robot` do, on an installed wheel: write, read, be killed, and count."""
+"""What the processes of `session_persistence.robot` do, on an installed wheel: write, read, and count."""
 
 from __future__ import annotations
 
 import io
-import os
 import random
-import select
-import signal
-import time
 from collections import Counter
 from dataclasses import asdict
 from decimal import Decimal
@@ -18,7 +14,6 @@ import sqlalchemy
 
 import sessionledger
 from helper_process import answer, prepares, ready
-from sessionledger.application.services import PersistentSessionService
 from sessionledger.infrastructure.database import Database, schema
 
 PARTS = [
@@ -164,93 +159,6 @@ def new_session(url: str) -> str:
         return sessions.create(actor_name="support-bot").session_id
 
 
-@prepares
-def append(url: str, session_id: str, writer: int, count: int) -> dict[str, Any]:
-    """Append messages one by one, and now and then a batch of three; return what was acknowledged."""
-    acknowledged, errors = [], []
-    with sessionledger.connect(url) as sessions:
-        ready()
-        number = 0
-        while number < count:
-            size = 3 if number % 10 == 5 and number + 3 <= count else 1
-            batch = [
-                {"role": "user", "content": {"writer": writer, "number": number + each}, "format": "json"}
-                for each in range(size)
-            ]
-            number += size
-            try:
-                stored = sessions.append_messages(session_id, batch)
-            except sessionledger.SessionLedgerError as error:
-                errors.append(type(error).__name__)
-            else:
-                acknowledged += [[message.message_id, message.sequence] for message in stored]
-    return {"sent": count, "acknowledged": acknowledged, "errors": errors}
-
-
-@prepares
-def append_naively(url: str, session_id: str, writer: int, count: int) -> dict[str, Any]:
-    """The control: number the messages by MAX()+1, as many programs do."""
-    acknowledged, errors = [], []
-    engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        ready()
-        for number in range(count):
-            message_id = sessionledger.new_id()
-            following = sqlalchemy.text(
-                "SELECT coalesce(max(sequence), 0) + 1 FROM session_messages WHERE session_id = :id"
-            )
-            store = sqlalchemy.text(
-                "INSERT INTO session_messages (message_id, session_id, sequence, role, content, created_at)"
-                " VALUES (:message, :id, :sequence, 'user', :content, CURRENT_TIMESTAMP)"
-            )
-            sequence = connection.execute(following, {"id": session_id}).scalar()
-            content = f'{{"number":{number},"writer":{writer}}}'
-            values = {"message": message_id, "id": session_id, "sequence": sequence, "content": content}
-            try:
-                connection.execute(store, values)
-            except sqlalchemy.exc.DBAPIError as error:
-                errors.append(type(error).__name__)
-            else:
-                acknowledged.append([message_id, sequence])
-    return {"sent": count, "acknowledged": acknowledged, "errors": errors}
-
-
-@prepares
-def follow(url: str, session_id: str, until: int) -> list[int]:
-    """Read what is new, again and again, until so many messages were seen; return their sequences as they came."""
-    seen: list[int] = []
-    with sessionledger.connect(url) as sessions:
-        ready()
-        deadline = time.monotonic() + 100
-        while len(seen) < until and time.monotonic() < deadline:
-            seen += [message.sequence for message in sessions.get_messages(session_id, after=seen[-1] if seen else 0)]
-            time.sleep(0.005)
-    return seen
-
-
-def count(url: str, session_id: str, writers: list[dict[str, Any]]) -> dict[str, int]:
-    """Compare what the writers were told with what is stored."""
-    with sessionledger.connect(url) as sessions:
-        messages = sessions.get_messages(session_id)
-    acknowledged = [tuple(each) for writer in writers for each in writer["acknowledged"]]
-    stored = Counter((message.message_id, message.sequence) for message in messages)
-    last: dict[int, int] = {}
-    out_of_order = 0
-    for message in messages:  # each writer's messages must stand in the order in which it sent them
-        writer, number = message.content["writer"], message.content["number"]
-        out_of_order += number <= last.get(writer, -1)
-        last[writer] = number
-    return {
-        "sent": sum(writer["sent"] for writer in writers),
-        "stored": len(messages),
-        "lost": sum(1 for each in acknowledged if each not in stored),
-        "doubled": len(messages) - len(stored),
-        "gaps": sum(1 for at, message in enumerate(messages, start=1) if message.sequence != at),
-        "out_of_order": out_of_order,
-        "errors": sum(len(writer["errors"]) for writer in writers),
-    }
-
-
 # Token usage
 
 
@@ -315,93 +223,9 @@ def totals(url: str, session_id: str, writers: list[dict[str, int]]) -> dict[str
     }
 
 
-# Kill -9
-
-
-def be_killed(url: str, session_id: str, kills: int, way: str) -> dict[str, int]:
-    """Kill a client that appends in a loop, at any moment, again and again; count what became of its messages.
-
-    A client says each id before it sends it and again when it is acknowledged; the next client sends again what the one
-    before it had sent without an answer. Each client is a fork: one that has imported everything and opened nothing.
-    """
-    moments = random.Random(9)
-    announced: list[str] = []
-    acknowledged: set[str] = set()
-    for _ in range(kills):
-        pending = announced[-1] if announced and announced[-1] not in acknowledged else None
-        said = _killed(
-            {"durably": _append_durably, "naively": _append_naively_and_die}[way], url, session_id, pending, moments
-        )
-        for line in said:
-            kind, _, message_id = line.partition(" ")
-            if kind == "acknowledged":
-                acknowledged.add(message_id)
-            elif message_id != pending:
-                announced.append(message_id)
-    with sessionledger.connect(url) as sessions:
-        messages = sessions.get_messages(session_id)
-    stored = Counter(message.message_id for message in messages)
-    return {
-        "kills": kills,
-        "acknowledged": len(acknowledged),
-        "stored": len(messages),
-        "lost": len(acknowledged - set(stored)),
-        "doubled": len(messages) - len(stored),
-        "gaps": sum(1 for at, message in enumerate(messages, start=1) if message.sequence != at),
-        "never_sent": len(set(stored) - set(announced)),
-    }
-
-
-def _killed(append: Any, url: str, session_id: str, pending: str | None, moments: random.Random) -> list[str]:
-    """Run one client until a random moment, and return every whole line it said."""
-    reading, writing = os.pipe()
-    client = os.fork()
-    if client == 0:
-        try:
-            append(url, session_id, pending, lambda line: os.write(writing, f"{line}\n".encode()))
-        finally:
-            os._exit(1)  # it appends until it is killed
-    os.close(writing)
-    answers, data = moments.randrange(1, 40), b""
-    while data.count(b"acknowledged") < answers:
-        if not select.select([reading], [], [], 60)[0] or not (piece := os.read(reading, 65536)):
-            raise AssertionError(f"the client ended by itself after: {data[-200:]!r}")
-        data += piece
-    time.sleep(moments.random() * 0.003)  # anywhere within an append
-    os.kill(client, signal.SIGKILL)
-    os.waitpid(client, 0)
-    while piece := os.read(reading, 65536):
-        data += piece
-    os.close(reading)
-    return data.decode().split("\n")[:-1]
-
-
-def _append_durably(url: str, session_id: str, pending: str | None, say: Any) -> None:
-    with sessionledger.connect(url) as sessions:
-        while True:
-            message_id, pending = pending or sessionledger.new_id(), None
-            say(f"sending {message_id}")
-            sessions.append_message(session_id, "user", f"message {message_id}", message_id=message_id)
-            say(f"acknowledged {message_id}")
-
-
-def _append_naively_and_die(url: str, session_id: str, pending: str | None, say: Any) -> None:
-    """The control: a transaction of the application's own that is committed after every tenth answer."""
-    database = Database(url)
-    with database.engine.connect() as connection:
-        while True:
-            for _ in range(10):
-                sessions = PersistentSessionService(Database.joined(connection))
-                message_id, pending = pending or sessionledger.new_id(), None
-                say(f"sending {message_id}")
-                sessions.append_message(session_id, "user", f"message {message_id}", message_id=message_id)
-                say(f"acknowledged {message_id}")
-            connection.commit()
-
-
 VERBS = [
-    upgrade, where_from, write, read, read_elsewhere, export, import_twice, import_damaged, new_session, append,
-    append_naively, follow, count, add_usage, add_usage_naively, totals, be_killed,
+    upgrade, where_from, write, read, read_elsewhere, export, import_twice, import_damaged, new_session, add_usage,
+    add_usage_naively, totals,
 ]  # fmt: skip
 
 if __name__ == "__main__":

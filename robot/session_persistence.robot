@@ -1,6 +1,7 @@
 *** Settings ***
 Documentation       Sessions and messages through the installed wheel, with several processes at once, on both databases.
-...                 Each count has a control: the same harness, on a careless program, must find what is wrong with it.
+...                 The count has a control: the same harness, on a careless program, must find what is wrong with it.
+...                 Kills, and many writers on one session, are in faults/.
 
 Library             Collections
 Library             outside.py
@@ -20,18 +21,6 @@ A Session Comes Back As It Went In On SQLite
 
 A Session Comes Back As It Went In On PostgreSQL
     A Session Comes Back As It Went In    postgresql
-
-Eight Processes Append To One Session On SQLite
-    Eight Processes Append To One Session    sqlite
-
-Eight Processes Append To One Session On PostgreSQL
-    Eight Processes Append To One Session    postgresql
-
-Control: Numbering By The Highest Sequence Fails On SQLite
-    Careless Numbering Is Found Out    sqlite
-
-Control: Numbering By The Highest Sequence Fails On PostgreSQL
-    Careless Numbering Is Found Out    postgresql
 
 An Archive Goes From SQLite To PostgreSQL And Back
     An Archive Goes There And Back    sqlite    postgresql
@@ -54,18 +43,6 @@ Control: Totals Written Back Are Wrong On PostgreSQL
     ...    url=${url}    session_id=${session_id}    writers=${writers}
     Should Not Be True    ${found}[exact]
 
-A Killed Client Loses Nothing On SQLite
-    A Killed Client Loses Nothing    sqlite
-
-A Killed Client Loses Nothing On PostgreSQL
-    A Killed Client Loses Nothing    postgresql
-
-Control: A Client That Answers Before It Commits Loses Messages On SQLite
-    A Careless Client Loses Messages    sqlite
-
-Control: A Client That Answers Before It Commits Loses Messages On PostgreSQL
-    A Careless Client Loses Messages    postgresql
-
 
 *** Keywords ***
 An Empty Session
@@ -86,30 +63,6 @@ A Session Comes Back As It Went In
     ${elsewhere} =    Helper    helper_session_persistence    read_elsewhere
     ...    url=${url}    session_id=${written}[session_id]
     Should Be Equal    ${elsewhere}    not found
-
-Eight Processes Append To One Session
-    [Documentation]    1,200 messages, one by one and in batches, while a ninth process reads what is new.
-    [Arguments]    ${kind}
-    ${url}    ${session_id} =    An Empty Session    ${kind}
-    ${done} =    Writers And A Reader    ${8}    url=${url}    session_id=${session_id}    count=${150}
-    ${found} =    Helper    helper_session_persistence    count
-    ...    url=${url}    session_id=${session_id}    writers=${done.writers}
-    Say    8 processes on ${kind}    ${found}
-    VAR    &{expected}    sent=${1200}    stored=${1200}    lost=${0}    doubled=${0}    gaps=${0}
-    ...    out_of_order=${0}    errors=${0}
-    Dictionaries Should Be Equal    ${found}    ${expected}
-    Lists Should Be Equal    ${done.followed}    ${{list(range(1, 1201))}}
-
-Careless Numbering Is Found Out
-    [Arguments]    ${kind}
-    ${url}    ${session_id} =    An Empty Session    ${kind}
-    ${writers} =    Helpers At Once    helper_session_persistence    append_naively    ${8}
-    ...    url=${url}    session_id=${session_id}    count=${100}
-    ${found} =    Helper    helper_session_persistence    count
-    ...    url=${url}    session_id=${session_id}    writers=${writers}
-    Say    MAX()+1 on ${kind}    ${found}
-    Should Be True    ${found.errors} > 0
-    Should Be True    ${found.stored} < ${found.sent}
 
 An Archive Goes There And Back
     [Arguments]    ${from}    ${to}
@@ -155,26 +108,3 @@ Eight Processes Add Up Token Usage
     Should Be True    ${found}[exact]
     Should Be Equal As Integers    ${found}[records]    480
     Should Be Equal As Integers    ${found}[errors]    0
-
-A Killed Client Loses Nothing
-    [Documentation]    Twenty clients, each killed at a random moment of its appending; the next one sends again what
-    ...    was left without an answer.
-    [Arguments]    ${kind}
-    ${url}    ${session_id} =    An Empty Session    ${kind}
-    ${found} =    Helper    helper_session_persistence    be_killed
-    ...    url=${url}    session_id=${session_id}    kills=${20}    way=durably
-    Say    kill -9 on ${kind}    ${found}
-    Should Be True    ${found.acknowledged} >= 20
-    Should Be True    ${found.acknowledged} <= ${found.stored} <= ${found.acknowledged} + 1
-    Should Be Equal As Integers    ${found.lost}    0
-    Should Be Equal As Integers    ${found.doubled}    0
-    Should Be Equal As Integers    ${found.gaps}    0
-    Should Be Equal As Integers    ${found.never_sent}    0
-
-A Careless Client Loses Messages
-    [Arguments]    ${kind}
-    ${url}    ${session_id} =    An Empty Session    ${kind}
-    ${found} =    Helper    helper_session_persistence    be_killed
-    ...    url=${url}    session_id=${session_id}    kills=${20}    way=naively
-    Say    kill -9, answered too early, on ${kind}    ${found}
-    Should Be True    ${found.lost} > 0

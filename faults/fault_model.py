@@ -1,0 +1,140 @@
+"""A Hypothesis state machine against a model in plain dictionaries and lists.
+
+Each step calls a service (blocking or awaiting, in one of two namespaces) and the model. Both must give the same, or
+the same error, and afterwards the database must hold what the model holds. The rules are in `rules.py`, what is
+compared in `machine.py`, the model in `model.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections import Counter
+from contextlib import closing
+from typing import Any
+
+import hypothesis
+from hypothesis import HealthCheck, Phase, Verbosity
+from hypothesis.stateful import run_state_machine_as_test
+
+from careless import CARELESS
+from harness import Found, Kind, control, fault
+from machine import Bench
+from rules import Ledger
+
+ALWAYS = {
+    "create",
+    "create taken",
+    "get or create",
+    "get and find",
+    "delete",
+    "page",
+    "append",
+    "append cancelled and resent",
+    "append in a fork",
+    "batch",
+    "resend",
+    "resend with other content",
+    "mixed batch",
+    "read after",
+    "read the last",
+    "usage with an id",
+    "usage resent",
+    "usage resent with other counts",
+    "usage under a message's id",
+    "usage cancelled and resent",
+    "export",
+    "import",
+    "import cancelled and sent again",
+}
+"""What even a short run must do."""
+RULES = ALWAYS | {
+    "create again after deletion",
+    "update",
+    "update, right version",
+    "update, wrong version",
+    "append, right sequence",
+    "append, wrong sequence",
+    "batch resent",
+    "usage without an id",
+    "import again",
+    "import elsewhere",
+    "import again elsewhere",
+    "import as a copy",
+}
+OUTCOMES = {
+    "cancelled",
+    "cancelled and stored",
+    "SessionNotFoundError",
+    "SessionExistsError",
+    "MessageConflictError",
+    "SequenceConflictError",
+    "UsageConflictError",
+    "VersionConflictError",
+}
+SHRINKING = (Phase.generate, Phase.shrink)
+
+
+def run(bench: Bench, *, seed: int | None, phases: tuple[Phase, ...] = SHRINKING, **amounts: Any) -> None:
+    """Run the machine; without a seed the examples are the same each time."""
+    machine = type("Ledger", (Ledger,), {"bench": bench})
+    if seed is not None:
+        machine = hypothesis.seed(seed)(machine)
+    chosen = hypothesis.settings(
+        deadline=None,
+        database=None,
+        derandomize=seed is None,
+        phases=phases,
+        print_blob=True,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+        **amounts,
+    )
+    run_state_machine_as_test(machine, settings=chosen)
+
+
+def listed(counts: Counter[str]) -> str:
+    return "; ".join(f"{name} {count:,}" for name, count in counts.most_common())
+
+
+@fault(
+    "everything that a service can do, in any order, against a model",
+    short={"examples": 12, "steps": 25, "fresh": False},
+    full={"examples": 2600, "steps": 30, "fresh": True},
+)
+def model(kind: Kind, found: Found, *, examples: int, steps: int, fresh: bool) -> None:
+    seed = secrets.randbits(64) if fresh else None
+    with closing(Bench(kind)) as bench:
+        try:
+            run(bench, seed=seed, max_examples=examples, stateful_step_count=steps)
+        finally:
+            found |= {"seed": str(seed or "always the same"), "examples": bench.examples, "steps": bench.steps}
+            found |= {"rules": listed(bench.rules), "outcomes": listed(bench.outcomes)}
+    missing = (RULES | OUTCOMES if fresh else ALWAYS) - (+bench.rules + bench.outcomes).keys()
+    assert not missing, f"what never happened: {missing}"
+    if fresh:
+        assert bench.examples >= 2000, "too few examples"
+        assert bench.steps >= 50_000, "too few steps"
+
+
+@control(
+    "a careless service, against the same model",
+    short={"services": 2, "examples": 60, "steps": 25},
+    full={"services": len(CARELESS), "examples": 200, "steps": 25},
+)
+def model_careless(kind: Kind, found: Found, *, services: int, examples: int, steps: int) -> None:
+    for name, careless in itertools.islice(CARELESS.items(), services):
+        with closing(Bench(kind, careless)) as bench:
+            try:
+                run(
+                    bench,
+                    seed=None,
+                    phases=(Phase.generate,),
+                    verbosity=Verbosity.quiet,
+                    max_examples=examples,
+                    stateful_step_count=steps,
+                )
+            except AssertionError:
+                found[f"{name}: found after steps"] = bench.steps
+            else:
+                raise AssertionError(f"{name}: nothing was found in {bench.steps} steps")

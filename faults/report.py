@@ -1,0 +1,58 @@
+"""What the faults found, for a person and for docs/reliability.md."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+Result = dict[str, Any]
+
+
+def line(result: Result) -> str:
+    """One line for a person."""
+    if result["missing"]:
+        return f"left out: {result['title']} · {result['database']} · needs {result['missing']}"
+    verdict = ("as it must" if result["control"] else "ok") if result["passed"] else f"NOT GOOD: {result['error']}"
+    kind = "control: " if result["control"] else ""
+    return f"{kind}{result['title']} · {result['database']} · {_counts(result)} · {verdict} ({result['seconds']} s)"
+
+
+def keep(results: list[Result], file: Path, *, beside: bool) -> None:
+    """Write results to a file; `beside` keeps what is there of faults that were not run this time."""
+    kept = json.loads(file.read_text()) if beside and file.exists() else []
+    new = {(result["name"], result["database"]) for result in results}
+    file.parent.mkdir(exist_ok=True)
+    kept = [result for result in kept if (result["name"], result["database"]) not in new]
+    file.write_text(json.dumps([*kept, *results], indent=1))
+
+
+def table(results: list[Result]) -> str:
+    """The results as a Markdown table: each fault with the controls whose names begin like its own."""
+    lines = ["| fault | database | found | controls found | seconds |", "| --- | --- | --- | --- | --- |"]
+    for result in results:
+        if result["control"]:
+            continue
+        controls = [
+            f"{each['title']}: {_told(each)}"
+            for each in results
+            if each["control"] and each["database"] == result["database"] and each["name"].startswith(result["name"])
+        ]
+        seconds = f"{result['seconds']:.0f}"
+        lines.append(
+            f"| {result['title']} | {result['database']} | {_told(result)} | {'; '.join(controls)} | {seconds} |"
+        )
+    return "\n".join(lines)
+
+
+def _told(result: Result) -> str:
+    if result["missing"]:
+        return f"left out: needs {result['missing']}"
+    return _counts(result) if result["passed"] else f"**not good: {result['error']}**"
+
+
+def _counts(result: Result) -> str:
+    return ", ".join(
+        f"{name.replace('_', ' ')} {f'{value:,}' if isinstance(value, int) else value}"
+        for name, value in result["found"].items()
+    )
