@@ -27,10 +27,20 @@ def install(session: nox.Session, group: str, *, package: bool = True) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Formatting and lint rules."""
-    install(session, "lint", package=False)
+    """Formatting and lint rules, of the code and of the migrations' SQL (.squawk.toml)."""
+    install(session, "lint")
     session.run("ruff", "format", "--check", ".", ".ci/results.py")
     session.run("ruff", "check", ".", ".ci/results.py")
+    BUILD.mkdir(exist_ok=True)
+    sql, careless = BUILD / "upgrade.sql", BUILD / "careless.sql"
+    with sql.open("w") as file:
+        session.run("sessionledger", "db", "upgrade", "--sql", "--database", "postgresql://", stdout=file)
+    session.run("squawk", str(sql))
+    # The control: on top of the same, an index that would keep writers out.
+    careless.write_text(sql.read_text() + "\nBEGIN;\nCREATE INDEX IF NOT EXISTS ix ON sessions (title);\nCOMMIT;\n")
+    found = session.run("squawk", str(careless), success_codes=[1], silent=True)
+    if "require-concurrent-index-creation" not in found:
+        session.error(f"squawk does not see what it is for: {found}")
 
 
 @nox.session
@@ -76,7 +86,7 @@ def coverage_report(session: nox.Session) -> None:
 
 @nox.session
 def robot(session: nox.Session) -> None:
-    """What needs an outside: the installed wheel, the command line, kills."""
+    """What needs an outside: the installed wheel, the command line."""
     install(session, "robot")
     with_server = ("python", "features/postgresql.py", "--")
     shutil.rmtree(BUILD / "robot", ignore_errors=True)
