@@ -7,7 +7,7 @@
     python faults --report              what the full run found, as the table of docs/reliability.md
 
 Each fault runs in a process of its own. Results are in `build/faults.json`, those of `--full` in
-`build/faults-full.json`; the exit code is 0 only if all are good.
+`build/faults-full.json` beside what is there of other faults; the exit code is 0 only if all are good.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ import argparse
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,9 @@ from harness import FAULTS, Fault, Missing  # noqa: E402
 MODULES = sorted(file.stem for file in FOLDER.glob("fault_*.py"))
 SHORT, FULL = BUILD / "faults.json", BUILD / "faults-full.json"
 AT_ONCE = 2
-SECONDS = 3600
+SECONDS = {False: 600, True: 3600}
+"""What a fault may take in short, and in full."""
+RUNNING: set[subprocess.Popen[str]] = set()
 
 
 def one(fault: Fault, database: str, *, full: bool) -> None:
@@ -49,8 +53,8 @@ def one(fault: Fault, database: str, *, full: bool) -> None:
             fault.run(kind, found, **(fault.full if full else fault.short))
     except Missing as needed:
         missing = str(needed)
-    except AssertionError as broken:
-        error = str(broken) or "an assertion failed"
+    except Exception as broken:  # noqa: BLE001 - whatever it is, what was counted until then is told
+        error = (str(broken).strip() if isinstance(broken, AssertionError) else "") or repr(broken)
         traceback.print_exc()
     print(json.dumps({"found": found, "error": error, "missing": missing}))
 
@@ -59,17 +63,12 @@ def run(fault: Fault, database: str, *, full: bool) -> dict[str, Any]:
     """Run a fault in a process of its own; say what came of it."""
     command = [sys.executable, FOLDER, "--one", fault.name, "--database", database, *(["--full"] if full else [])]
     began = time.monotonic()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            out, err = process.communicate(timeout=SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            out, err = process.communicate()
+    code, out, err = ended(command, SECONDS[full])
     try:
         told = json.loads(out.splitlines()[-1])
     except (IndexError, ValueError):
-        told = {"found": {}, "error": f"it ended with {process.returncode} and no result", "missing": None}
-    passed = told["error"] is None and process.returncode == 0
+        told = {"found": {}, "error": f"it ended with {code} and no result", "missing": None}
+    passed = told["error"] is None and code == 0
     result = {
         "name": fault.name,
         "title": fault.title,
@@ -79,8 +78,54 @@ def run(fault: Fault, database: str, *, full: bool) -> dict[str, Any]:
         "seconds": round(time.monotonic() - began, 1),
         **told,
     }
+    report.keep(result, FULL if full else SHORT)
     print(report.line(result) + ("" if passed else f"\n{err}"), flush=True)
     return result
+
+
+def ended(command: list[Any], seconds: float) -> tuple[int, str, str]:
+    """How a command ended, and what it said; nothing outlives it, neither its processes nor its temporary files."""
+    with tempfile.TemporaryDirectory(prefix="sessionledger-fault-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)  # a server that drops root's rights has its data in here
+        with subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env=os.environ | {"TMPDIR": folder},
+        ) as process:
+            RUNNING.add(process)
+            try:
+                out, err = process.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                end(process)
+                out, err = process.communicate()
+            RUNNING.discard(process)
+    return process.returncode, out, err
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Kill a fault with all the processes that it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def run_all(chosen: list[tuple[Fault, str]], *, full: bool) -> list[dict[str, Any]]:
+    """Run faults side by side, and then those that measure time; an interrupt ends those that run."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with postgresql.running() as url, ThreadPoolExecutor(AT_ONCE) as pool:
+        os.environ[postgresql.VARIABLE] = url
+        try:
+            beside = [each for each in chosen if not each[0].alone]
+            results = list(pool.map(lambda each: run(*each, full=full), beside))
+            results += [run(*each, full=full) for each in chosen if each[0].alone]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in tuple(RUNNING):
+                end(process)
+            raise
+    return results
 
 
 def main() -> int:
@@ -92,11 +137,13 @@ def main() -> int:
     parser.add_argument("--database", choices=KINDS, help="only on one kind of database")
     parser.add_argument("names", nargs="*", help="only faults whose names begin like one of these")
     arguments = parser.parse_args()
-    if arguments.report:
-        print(report.table(json.loads(FULL.read_text())))
-        return 0
     for module in MODULES:
         importlib.import_module(module)
+    if arguments.report:
+        places = {(fault.name, database): at for at, fault in enumerate(FAULTS) for database in fault.databases}
+        results = {(result["name"], result["database"]): result for result in json.loads(FULL.read_text())}
+        print(report.table([results[key] for key in sorted(results.keys() & places.keys(), key=places.__getitem__)]))
+        return 0
     if arguments.one:
         [fault] = [fault for fault in FAULTS if fault.name == arguments.one]
         one(fault, arguments.database, full=arguments.full)
@@ -112,12 +159,9 @@ def main() -> int:
         print("\n".join(f"{fault.name:40} {database:12} {fault.title}" for fault, database in chosen))
         return 0
     began = time.monotonic()
-    with postgresql.running() as url, ThreadPoolExecutor(AT_ONCE) as pool:
-        os.environ[postgresql.VARIABLE] = url
-        beside = [each for each in chosen if not each[0].alone]
-        results = list(pool.map(lambda each: run(*each, full=arguments.full), beside))
-        results += [run(*each, full=arguments.full) for each in chosen if each[0].alone]
-    report.keep(results, FULL if arguments.full else SHORT, beside=arguments.full)
+    if not arguments.full:
+        SHORT.unlink(missing_ok=True)
+    results = run_all(chosen, full=arguments.full)
     bad = [result for result in results if not result["passed"]]
     left_out = sum(result["missing"] is not None for result in results)
     good = len(results) - len(bad) - left_out

@@ -159,6 +159,8 @@ def kill_clients(kind: Kind, found: Found, program: Program, messages: int, kill
     found |= {"partial_batches": sum(lane.partial for lane in done)}
     found |= judge(kind, url, session_id, acks)
     assert found["unanswered"], "no kill fell into an append"
+    assert found["kills"] >= kills, "too few kills"
+    assert len(acks) >= messages, "too few messages"
     found |= {"stored": count(kind, url, session_id)}
 
 

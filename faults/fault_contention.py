@@ -23,6 +23,8 @@ MODES = ("sync", "async")
 WRITERS = 8
 SERIALIZATION, DEADLOCK = "40001", "40P01"
 SEED = 4711
+SECONDS = 500
+"""Within which there must have been enough of a disturbance: one that no longer comes about is an error, not a hang."""
 
 
 class Load:
@@ -44,6 +46,7 @@ class Load:
         self.ended = 0
         self.stopped = threading.Event()
         self._careless = careless
+        self._deadline = time.monotonic() + SECONDS
         with sessionledger.connect(url) as sessions:
             self.session_id = sessions.create().session_id
 
@@ -89,11 +92,12 @@ class Load:
             with self.sent(writer, number) as told:
                 told((await service.append_message(self.session_id, **message)).sequence)
 
-    def until(self, enough: Callable[[], bool], seconds: float) -> None:
-        """Let the writers write until there is enough of something."""
-        deadline = time.monotonic() + seconds
-        while not enough() and not self.stopped.wait(0.01):
-            assert time.monotonic() < deadline, f"not enough after {seconds} s"
+    def short_of(self, enough: Callable[[], bool], wait: float) -> bool:
+        """Whether the writers go on and there is not enough of something; if so, that is told after a while."""
+        if enough() or self.stopped.wait(wait):
+            return False
+        assert time.monotonic() < self._deadline, f"not enough in {SECONDS} s"
+        return True
 
 
 def under_load(url: str, mode: str, load: Load, disturb: Callable[[Load], None], **options: Any) -> None:
@@ -145,11 +149,12 @@ def cross(url: str, load: Load, induced: int) -> None:
     The writers themselves see to the serialization failures: each row is changed by all of them.
     """
     with psycopg.connect(url, autocommit=True) as rival:
-        while load.at_driver[DEADLOCK] < induced and not load.stopped.is_set():
+        while load.short_of(lambda: load.at_driver[DEADLOCK] >= induced, wait=0):
             with contextlib.suppress(psycopg.errors.DeadlockDetected), rival.transaction():
                 rival.execute("LOCK TABLE session_messages IN EXCLUSIVE MODE")
                 rival.execute("SELECT FROM sessions WHERE session_id = %s FOR UPDATE", [load.session_id])
-    load.until(lambda: load.at_driver[SERIALIZATION] >= induced, seconds=120)
+    while load.short_of(lambda: load.at_driver[SERIALIZATION] >= induced, wait=0.01):
+        pass
 
 
 def run_crossed(kind: Kind, found: Found, induced: int, **options: Any) -> None:
@@ -198,7 +203,7 @@ def end_some(url: str, load: Load, endings: int) -> None:
     """Let the server end one of the writers' sessions, whatever it is doing, after a time as random as the choice."""
     chance = random.Random(SEED)
     with psycopg.connect(url, autocommit=True) as administrator:
-        while load.ended < endings and not load.stopped.wait(chance.uniform(0, 0.1)):
+        while load.short_of(lambda: load.ended >= endings, chance.uniform(0, 0.1)):
             row = administrator.execute(END_ONE).fetchone()
             load.ended += row == (True,)
 
@@ -223,6 +228,7 @@ def run_ended(kind: Kind, found: Found, endings: int, *, careless: bool = False,
 def contention_ended_sessions(kind: Kind, found: Found, *, endings: int) -> None:
     run_ended(kind, found, endings)
     expect_nothing_wrong(found)
+    assert found["seen by callers"] == 0, "callers saw them"
 
 
 @control(

@@ -2,60 +2,44 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import psycopg
 
+import locks
 from harness import Client, Found, Kind, control, fault
 from points import run_until, sent
 from sessionledger.infrastructure.database import schema
 from tables import STEPS, at, concurrent, contents, copied, difference, invalid_indexes, shape, upgraded
 
-SECONDS = 60.0
 WAYS = ("goes on", "dies")
-ACTIVE = (
-    "SELECT pid, query, wait_event_type FROM pg_stat_activity"
-    " WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'active'"
-)
+ACTIVE = "SELECT pid FROM pg_stat_activity WHERE pid = %s AND state = 'active'"
 
-Server = psycopg.Connection[tuple[int, str, str | None]]
 Run = Callable[[], None]
 
 
-def kill_in_build(server: Server, run: Run) -> int:
+def kill_in_build(url: str, run: Run) -> int:
     """Kill what runs while the server makes an index for it; give the number of the server's process."""
     client = Client(lambda _: run())
-    build = until(server, lambda _, query, waits: concurrent(query) and waits == "Lock")
+    build = locks.waiting(url, "CREATE %INDEX CONCURRENTLY")
     client.kill()
     assert client.wait() == -9, "it ended before it was killed"
-    assert any(pid == build for pid, *_ in server.execute(ACTIVE)), "the server gave up the index"
+    assert locks.told(url, ACTIVE, build), "the server gave up the index"
     return build
-
-
-def until(server: Server, asked: Callable[[int, str, str | None], bool]) -> int:
-    """Wait for a server's process that does what is asked for; give its number."""
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        for process in server.execute(ACTIVE):
-            if asked(*process):
-                return process[0]
-        time.sleep(0.01)
-    raise AssertionError(f"not seen in {SECONDS} s: {server.execute(ACTIVE).fetchall()}")
 
 
 def run_again(kind: Kind, url: str, way: str, run: Run, found: Found) -> int:
     """Kill a run in the middle of making an index beside a writer, run again, let the writer end; how that ended."""
-    with psycopg.connect(url) as writer, psycopg.connect(url, autocommit=True) as server:
+    with psycopg.connect(url) as writer:
         writer.execute("LOCK TABLE sessions, session_messages, token_usage, resources IN ROW EXCLUSIVE MODE")
-        build = kill_in_build(server, run)
+        build = kill_in_build(url, run)
         found["builds"] += 1
         if way == "dies":
-            server.execute("SELECT pg_terminate_backend(%s, 5000)", [build])
+            locks.terminate(url, build)
             found["left_invalid"] += invalid_indexes(kind, url)
         again = Client(lambda _: run())
         if way == "goes on":
-            until(server, lambda pid, _, waits: pid != build and waits == "Lock")
+            locks.waiting(url, "", beside=build)
         writer.rollback()
         return again.wait()
 
@@ -81,7 +65,7 @@ def steps_with_builds(url: str) -> list[tuple[str | None, str]]:
     databases=("postgresql",),
 )
 def killed_index_build(kind: Kind, found: Found, *, builds: int) -> None:
-    found |= {"builds": 0, "left_invalid": 0, "failed": 0, "wrong": 0}
+    found |= {"builds": 0, "left_invalid": 0, "failed": 0, "wrong": 0, "first_wrong": ""}
     fresh = kind.fresh()
     expected = shape(kind, fresh)
     steps = steps_with_builds(fresh)
@@ -98,11 +82,14 @@ def killed_index_build(kind: Kind, found: Found, *, builds: int) -> None:
                         run_until(lambda url=url: upgraded(url), numbers[made - 1], "after")
                     found["failed"] += run_again(kind, url, way, lambda url=url: upgraded(url), found) != 0
                     wrong = difference(shape(kind, url), expected)
-                    found["wrong"] += wrong != "" or contents(kind, url) != rows
+                    wrong = wrong or ("" if contents(kind, url) == rows else "the rows are not the same")
+                    found["wrong"] += wrong != ""
+                    found["first_wrong"] = found["first_wrong"] or wrong
+    first = found.pop("first_wrong")
     assert found["builds"] >= len(steps) * len(WAYS) > 0, "no revision makes an index beside writers"
     assert found["left_invalid"] == found["builds"] / len(WAYS), "a server that died left a valid index"
     assert not found["failed"], "a second run failed"
-    assert not found["wrong"], f"a database is not what one upgrade alone makes of it: {wrong}"
+    assert not found["wrong"], f"a database is not what one upgrade alone makes of it: {first}"
 
 
 @control("IF NOT EXISTS", short={}, full={}, databases=("postgresql",))

@@ -41,6 +41,7 @@ ALWAYS = {
     "usage resent",
     "usage resent with other counts",
     "usage under a message's id",
+    "append under a usage's id",
     "usage cancelled and resent",
     "export",
     "import",

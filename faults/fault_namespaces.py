@@ -277,8 +277,17 @@ class Fuzz:
             counted = len(session["messages"])
             assert shown[:4] == (session["title"], session["actor_name"], session["version"], counted)
             assert json.loads(row["metadata"]) == json.loads(session["metadata"])
+        assert not self.foreign_rows(), "a row refers to a row of another namespace"
+
+    def foreign_rows(self) -> int:
+        """How many rows are of another namespace than the row they refer to: no answer tells them apart."""
+        return sum(len(self.bench.ask(f"SELECT 1 AS found FROM {rows}")) for rows in FOREIGN)
 
 
+FOREIGN = (
+    "sessions JOIN resources ON resource_id = workspace WHERE resources.namespace <> sessions.namespace",
+    "token_usage JOIN sessions USING (session_id) WHERE token_usage.namespace <> sessions.namespace",
+)
 ASKED = (
     *(Fuzz.create, Fuzz.create, Fuzz.get_or_create, Fuzz.get, Fuzz.find, Fuzz.list, Fuzz.update, Fuzz.delete),
     *(Fuzz.append_message, Fuzz.append_message, Fuzz.append_messages, Fuzz.get_messages, Fuzz.update_token_usage),
@@ -303,7 +312,8 @@ def namespaces_apart(kind: Kind, found: Found, *, operations: int) -> None:
     with closing(Bench(kind)) as bench:
         fuzz = Fuzz(bench)
         fuzz.run(operations)
-        found |= {"operations": fuzz.operations, "of a foreign session": fuzz.foreign, "foreign rows": 0}
+        found |= {"operations": fuzz.operations, "of a foreign session": fuzz.foreign}
+        found |= {"foreign rows": fuzz.foreign_rows()}
         found |= {f"refused with {name}": count for name, count in sorted(bench.outcomes.items())}
     assert fuzz.foreign > operations // 20, "few operations named a foreign session"
 
@@ -311,10 +321,11 @@ def namespaces_apart(kind: Kind, found: Found, *, operations: int) -> None:
 STATEMENTS = {
     "get and list": r"SELECT.*\sFROM sessions",
     "messages": r"SELECT.*\sFROM session_messages",
+    "workspaces": r"SELECT.*\sFROM resources",
     "change": "UPDATE sessions",
     "delete": "DELETE FROM",
 }
-BY_NAMESPACE = re.compile(r"\bsessions\.namespace = ")
+BY_NAMESPACE = re.compile(r"\b(?:sessions|resources)\.namespace = ")
 
 
 def without_namespace(which: str) -> Callable[..., tuple[str, Any]]:

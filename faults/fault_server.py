@@ -103,18 +103,20 @@ def kill_server(kind: Kind, found: Found, messages: int, kills: int, parameters:
         share = math.ceil(messages / WRITERS)
         clients = [client(server.url + parameters, session_id, writer, share) for writer in range(WRITERS)]
         try:
-            heard = Hearing(clients)
+            heard, killed = Hearing(clients), 0
             for left in range(kills, 0, -1):
                 life = (messages - len(heard.acks)) / (left + 1) * random.uniform(0.2, 1.6)
                 heard.wait_for(len(heard.acks) + life)
                 time.sleep(random.uniform(0, A_FEW_APPENDS))
+                assert len(heard.ended) < WRITERS, "every client had ended before the kill"
                 server.kill()
+                killed += 1
                 server.start()
             heard.wait_for_end()
         finally:
             for each in clients:
                 each.kill()
-        found |= {"acknowledged": len(heard.acks), "kills": kills, "unknown_outcomes": heard.unknown}
+        found |= {"acknowledged": len(heard.acks), "kills": killed, "unknown_outcomes": heard.unknown}
         found |= judge(kind, server.url, session_id, heard.acks)
         found |= {"stored": count(kind, server.url, session_id)}
 

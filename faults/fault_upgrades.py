@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from harness import Found, Kind, control, fault, together
 from sessionledger.infrastructure.database import Database, schema
-from tables import difference, invalid_indexes, removed, shape
+from tables import difference, invalid_indexes, shape
 
 FULL = {"rounds": 50, "processes": 10}
 
@@ -42,7 +42,7 @@ def upgrades_at_once(kind: Kind, found: Found, *, rounds: int, processes: int) -
         found["failed"] += sum(answer != "" for answer in answers)
         found["databases_wrong"] += difference(shape(kind, url), expected) != ""
         found["invalid_indexes"] += invalid_indexes(kind, url)
-        removed(kind, url)
+        kind.drop(url)
         found["first_failure"] = found.get("first_failure") or next(filter(None, answers), None)
 
 

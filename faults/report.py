@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,16 @@ def line(result: Result) -> str:
     return f"{kind}{result['title']} · {result['database']} · {_counts(result)} · {verdict} ({result['seconds']} s)"
 
 
-def keep(results: list[Result], file: Path, *, beside: bool) -> None:
-    """Write results to a file; `beside` keeps what is there of faults that were not run this time."""
-    kept = json.loads(file.read_text()) if beside and file.exists() else []
-    new = {(result["name"], result["database"]) for result in results}
-    file.parent.mkdir(exist_ok=True)
-    kept = [result for result in kept if (result["name"], result["database"]) not in new]
-    file.write_text(json.dumps([*kept, *results], indent=1))
+_KEEPING = threading.Lock()
+
+
+def keep(result: Result, file: Path) -> None:
+    """Write a result to a file, in place of an older one of the same fault."""
+    with _KEEPING:
+        kept = json.loads(file.read_text()) if file.exists() else []
+        kept = [each for each in kept if (each["name"], each["database"]) != (result["name"], result["database"])]
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps([*kept, result], indent=1))
 
 
 def table(results: list[Result]) -> str:

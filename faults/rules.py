@@ -86,8 +86,9 @@ class SessionRules(Machine):
         self.make("get_or_create", self.namespaces[away], awaiting=awaiting, **values)
 
     def make(self, method: str, namespace: str, *, awaiting: bool, **values: Any) -> None:
-        # A create that says the same in the same moment is taken for the same create, sent again.
-        self.bench.now += self.bench.now.resolution
+        if values.keys() & {"key", "session_id"}:
+            # A create that says the same in the same moment is taken for the same create, sent again.
+            self.bench.now += self.bench.now.resolution
         got = attempt(getattr(self.services[namespace, awaiting], method), **values)
         made = got.session_id if isinstance(got, Session) else None
         given = {name: value for name, value in values.items() if name != "session_id"}
@@ -281,6 +282,12 @@ class UsageRules(Machine):
         self.ran("usage under a message's id")
         place, batch = self.sent[which % len(self.sent)]
         self.used_up(place, batch[0]["message_id"], counts, None, awaiting=awaiting)
+
+    @rule(which=numbers, draft=drafts, awaiting=either)
+    def append_used(self, which: int, draft: Draft, *, awaiting: bool) -> None:
+        self.ran("append under a usage's id")
+        place, usage_id, counts, model = self.used[which % len(self.used)]
+        self.append(place, [{**draft, "message_id": usage_id, "usage": counts, "model": model}], awaiting=awaiting)
 
     @rule(where=wheres, counts=counts, point=points, awaiting=either)
     def use_cancelled(self, where: Where, counts: Usage, point: Point, *, awaiting: bool) -> None:

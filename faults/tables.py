@@ -9,7 +9,6 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-import psycopg
 from sqlalchemy import (
     Connection,
     DateTime,
@@ -23,6 +22,7 @@ from sqlalchemy import (
     update,
 )
 
+import locks
 from databases import SQLite
 from harness import Kind
 from sessionledger.infrastructure.database import Database, schema
@@ -84,10 +84,7 @@ def difference(found: Shape, expected: Shape) -> str:
 
 def invalid_indexes(kind: Kind, url: str) -> int:
     """How many indexes the database does not use, because their making was cut short."""
-    if isinstance(kind, SQLite):
-        return 0  # it knows no such state
-    with kind.asked(url) as ask:
-        return len(ask("SELECT FROM pg_index WHERE NOT (indisvalid AND indisready AND indislive)"))
+    return 0 if isinstance(kind, SQLite) else len(locks.invalid_indexes(url))  # SQLite knows no such state
 
 
 def concurrent(statement: str) -> bool:
@@ -165,17 +162,7 @@ def copied(kind: Kind, url: str) -> Iterator[str]:
     try:
         yield copy
     finally:
-        removed(kind, copy)
-
-
-def removed(kind: Kind, url: str) -> None:
-    """Remove a database, whoever is still connected to it."""
-    if isinstance(kind, SQLite):
-        kind.remove(url)
-        return
-    others = make_url(url).set(database="template1").render_as_string(hide_password=False)
-    with psycopg.connect(others, autocommit=True) as server:
-        server.execute(f'DROP DATABASE "{make_url(url).database}" WITH (FORCE)')
+        kind.drop(copy)
 
 
 def at(kind: Kind, revision: str | None, *, rows: int = 0, tokens: int = 5) -> str:

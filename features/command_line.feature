@@ -231,7 +231,7 @@ Feature: The command line
     And a message "hello" in it
     When I run: export SESSION -o FILE
     Then it ends well
-    And it prints a line with: exported 1 session(s), 1 message(s)
+    And it prints a line with: exported 1 session, 1 message, 
     And the file is readable by its owner alone, and nothing else is in its folder
     When I run on a fresh database: import FILE
     Then it ends well
@@ -259,7 +259,7 @@ Feature: The command line
   Scenario: An archive goes through a pipe
     Given a session with the title "Pipes"
     When I run: export SESSION
-    Then it ends well and says: exported 1 session(s), 0 message(s)
+    Then it ends well and says: exported 1 session, 0 messages, 
     When I run with that output on standard input, on a fresh database: import -
     Then it ends well
     And it prints a line with: with 0 messages
@@ -410,7 +410,7 @@ Feature: The command line
       | [{"messages":[]}] x                                                         | file must end where its JSON array ends          |
       | {"messages":[]} 7                                                           | conversation 2 must be a JSON object             |
       | {"messages":[]} {"mess                                                      | conversation 2 must be valid JSON                |
-      | {"turns":[]}                                                                | must hold its messages under the messages key    |
+      | {"turns":[]}                                                                | under the key messages; give its own key with    |
       | {"messages":{}}                                                             | must hold its messages as a list                 |
       | {"messages":[{"role":"user","content":"a"},7]}                              | conversation 1, message 2 must be an object      |
       | {"messages":[{"role":"no word"}]}                                           | conversation 1, message 1: role must be a word   |
@@ -535,7 +535,9 @@ Feature: The command line
     Then it ends well and prints: The tables are at REVISION, as this release needs them.
     When I run: new
     And I run: db downgrade base
-    Then it ends with 1 and says: --allow-data-loss
+    Then it ends with 1 and says: would lose sessions and their messages. Nothing was changed. Allow it with --allow-data-loss
+    When I run: db downgrade zz_001_past
+    Then it ends with 2 and says: revision is not an older one that this release knows; it knows b1_001_resource_registry, a7_001
     When I run: db downgrade base --allow-data-loss
     Then it ends well and prints: There are no tables any more.
 

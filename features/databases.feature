@@ -128,6 +128,16 @@ Feature: Databases that cannot be used
     Then the engine still works
     And the messages are there
 
+  Scenario Outline: An engine that is asked to commit each statement by itself
+    Given a session
+    When a message is appended twice under one id, and then another, with the engine's options <options>
+    Then both are there, with the sequences 1 and 2
+
+    Examples:
+      | options                                                  |
+      | {"isolation_level": "AUTOCOMMIT"}                        |
+      | {"execution_options": {"isolation_level": "AUTOCOMMIT"}} |
+
   Scenario Outline: A stored row that <fault> is an error, never skipped
     Given a session with everything
     And a stored row that <fault>
@@ -164,3 +174,8 @@ Feature: Databases that cannot be used
   Scenario: A database of another kind
     When an engine of another kind of database is given
     Then the input is refused, naming database
+
+  @needs.server
+  Scenario: Any text is stored, whatever encoding the surroundings ask for
+    When a message of many alphabets is appended where PGCLIENTENCODING is LATIN1
+    Then it comes back as it was

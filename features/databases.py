@@ -61,6 +61,8 @@ class SQLite:
         for file in self.path(url).parent.glob(f"{self.path(url).name}*"):
             file.unlink()
 
+    drop = remove
+
     def load(self, url: str, script: str) -> None:
         """Run SQL on a database, past the library."""
         with contextlib.closing(sqlite3.connect(self.path(url))) as connection:
@@ -186,8 +188,11 @@ class PostgreSQL:
             self._shape = connection.execute(self._SHAPE).fetchone()
 
     def close(self) -> None:
-        for url in (*self._spare, self._template):
-            self._drop(url)
+        """Drop every database that was made here, also those that nobody has removed: the server may be anybody's."""
+        with self.asked(self._server.render_as_string(hide_password=False)) as ask:
+            made = ask(f"SELECT datname FROM pg_database WHERE starts_with(datname, '{self._prefix}_')")
+        for row in made:
+            self._do(f'DROP DATABASE "{row["datname"]}" WITH (FORCE)')
         self._stack.close()
 
     def empty(self, template: str = "template0") -> str:
@@ -205,7 +210,7 @@ class PostgreSQL:
         if self._emptied(url):
             self._spare.append(url)
         else:
-            self._drop(url)
+            self.drop(url)
 
     def _emptied(self, url: str) -> bool:
         with psycopg.connect(url, autocommit=True) as connection:
@@ -219,7 +224,8 @@ class PostgreSQL:
                 return False
         return True
 
-    def _drop(self, url: str) -> None:
+    def drop(self, url: str) -> None:
+        """Remove a database, whoever is still connected to it."""
         self._do(f'DROP DATABASE "{make_url(url).database}" WITH (FORCE)')
 
     def load(self, url: str, script: str) -> None:

@@ -27,14 +27,16 @@ def until(url: str, query: str, *values: Any) -> list[tuple[Any, ...]]:
     return rows
 
 
-def waiting(url: str, statement: str, seconds: float = 0.0) -> int:
-    """The process id of the server's whose statement begins so and has waited for a lock for so long."""
+def waiting(url: str, statement: str, seconds: float = 0.0, *, beside: int = 0) -> int:
+    """The process id of the server's whose statement begins so and has waited for a lock for so long; not `beside`."""
     return until(
         url,
         f"SELECT pid FROM pg_stat_activity WHERE {_BESIDE} AND wait_event_type = 'Lock'"
-        " AND ltrim(query, E' \\n') LIKE %s AND clock_timestamp() - query_start > make_interval(secs => %s)",
+        " AND ltrim(query, E' \\n') LIKE %s AND clock_timestamp() - query_start > make_interval(secs => %s)"
+        " AND pid <> %s",
         f"{statement}%",
         seconds,
+        beside,
     )[0][0]
 
 
@@ -45,7 +47,10 @@ def terminate(url: str, process_id: int) -> None:
 
 def invalid_indexes(url: str) -> list[str]:
     """The names of the indexes that serve no query."""
-    query = "SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE NOT indisvalid ORDER BY 1"
+    query = (
+        "SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid"
+        " WHERE NOT (indisvalid AND indisready AND indislive) ORDER BY 1"
+    )
     return [name for (name,) in told(url, query)]
 
 

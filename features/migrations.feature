@@ -96,6 +96,21 @@ Feature: Migrations
       | b1_001_resource_registry   |
       | base                       |
 
+  Scenario: A downgrade names all that it would lose
+    Given a session with everything
+    When the database is downgraded to base
+    Then it is refused with StorageError
+    And the error says "the ledger of token usage"
+    And the error says "titles, keys, workspaces, versions or archive marks of sessions"
+    And the error says "sessions and their messages"
+    And the error says "resources"
+    And nothing has changed
+
+  Scenario: A downgrade to a revision that this release does not know
+    When the database is downgraded to zz_001_past
+    Then the input is refused, naming revision
+    And nothing has changed
+
   Scenario: A downgrade that would lose rows, allowed
     Given a session with everything
     When the database is downgraded to base, allowing the loss of rows

@@ -105,6 +105,20 @@ Feature: What runs can be watched
     When an append is cancelled while it waits for a connection
     Then its span has ended with the error type CancelledError, and the application's is the current one again
 
+  Scenario Outline: What OpenTelemetry raises when <moment> stays out of the call
+    Given a session
+    And an application with OpenTelemetry
+    And the log is kept from WARNING on
+    When a message is appended inside a span of the application's own, and OpenTelemetry raises when <moment>
+    Then the message is stored once
+    And the application's span is the current one again, and the log says once that OpenTelemetry raised
+
+    Examples:
+      | moment             |
+      | a span begins      |
+      | a span ends        |
+      | a retry is counted |
+
   Scenario: What is no session's id is in no span
     Given an application with OpenTelemetry
     When sessions are asked for by texts that are no ids

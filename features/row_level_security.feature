@@ -73,6 +73,20 @@ Feature: Row-level security on PostgreSQL
     Then raw SQL without a namespace sees nothing
     And raw SQL with row_security off is refused
 
+  Scenario: A ledger of which a part is seen is not verified
+    Given the script was run
+    When the ledger is verified on a connection of "acme"
+    Then it is refused with StorageError
+    And the error says "row-level security"
+
+  Scenario: An owner who sees no rows does not drop them
+    Given the script was run
+    And the role owns the tables
+    When the role downgrades to base
+    Then it is refused with StorageError
+    And the error says "row-level security"
+    And nothing has changed
+
   Scenario: Who can change the setting can change the namespace
     Given the script was run
     Then raw SQL for "acme" that sets the namespace "globex" sees the sessions of "globex"

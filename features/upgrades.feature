@@ -135,6 +135,37 @@ Feature: Upgrades beside a running service
     Then the engine's connections have the server's own limits
 
   @needs.server
+  Scenario: An engine that commits each statement by itself leaves nothing of a step that fails
+    Given an empty database, upgraded to a7_001_session_persistence
+    When an upgrade on an engine that autocommits fails in the middle of a7_002_session_details
+    Then its revision is a7_001_session_persistence
+    And the table sessions has exactly these columns
+      | session_id | namespace | actor_name | metadata | last_sequence | input_tokens | output_tokens | created_at | updated_at |
+
+  @needs.server
+  Scenario: Tables in a schema whose name has to be quoted
+    Given an empty database with the schema "My Ledger", which search_path names
+    When it is upgraded, written to and verified
+    Then its 1 message was checked, and nothing was found
+
+  @needs.server
+  Scenario: A search_path that names no schema is told at once, and not taken for another upgrade
+    Given an empty database whose search_path names no schema
+    When it is upgraded, waiting 1 second for others
+    Then it is refused with StorageError
+    And the error says "3F000"
+
+  Scenario Outline: A database that is busy when the <command> begins
+    Given an empty database, upgraded to head
+    When the <command> begins, and the database is busy 2 times
+    Then its revision is <revision>
+
+    Examples:
+      | command                             | revision                    |
+      | upgrade to head                     | a7_006_compatible_revisions |
+      | downgrade to a7_005_listing_indexes | a7_005_listing_indexes      |
+
+  @needs.server
   Scenario: A downgrade does not lose a row that comes while it looks
     Given a database at a7_006_compatible_revisions, with 2 sessions of one namespace
     And a transaction of a writer that has recorded token usage

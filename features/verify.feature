@@ -243,7 +243,7 @@ Feature: A whole ledger is verified
     Given a ledger with two conversations
     When I run on a terminal: verify
     Then it ends well
-    And it prints a line with: checked 2 sessions, 8 messages, 4 records of token usage
+    And it prints a line with: checked 2 sessions, 8 messages, 4 records of token usage: no findings
     And standard error says: verifying
     When past the library: a release that knew no hashes appended
     And I run: verify

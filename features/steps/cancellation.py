@@ -1,95 +1,19 @@
 """Cancels: before COMMIT, during it, and while connections are opened."""
 
 import asyncio
-import contextlib
-import contextvars
-import gc
 import time
-import warnings
 from unittest import mock
 
 from behave import given, then, when
 from sqlalchemy import event
-from sqlalchemy.util import await_only
 
 import sessionledger
+from cancelling import TURNS, cancelled_at, held, leaks_noted, outcome, turns
 from sessionledger.application.services import AsyncPersistentSessionService
 from sessionledger.infrastructure.database import aio
 from sessionledger.infrastructure.database.aio import AsyncDatabase
 
-TURNS = 20
 SOON = 3
-REQUEST = contextvars.ContextVar("request")
-
-
-async def turns(count=TURNS):
-    """Let everything else on the loop have so many turns."""
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-class Gate:
-    """A place in a call where it waits until it is let through."""
-
-    def __init__(self):
-        self.reached, self.opened = asyncio.Event(), asyncio.Event()
-
-    def pass_through(self):
-        async def wait():
-            self.reached.set()
-            await self.opened.wait()
-
-        await_only(wait())
-
-
-@contextlib.contextmanager
-def at(engine, what, does):
-    """Put something around COMMIT or ROLLBACK: `does(do, connection)`."""
-    dialect = engine.dialect
-    do = getattr(dialect, what)
-    with mock.patch.object(dialect, what, lambda connection: does(do, connection)):
-        yield
-
-
-@contextlib.contextmanager
-def held(engine, *, done=False, fault=None, what="do_commit"):
-    """Hold COMMIT, before or after the database has done it, or instead of it."""
-    gate = Gate()
-
-    def hold(do, connection):
-        if done:
-            do(connection)
-        gate.pass_through()
-        if fault is not None:
-            raise fault
-        if not done:
-            do(connection)
-
-    with at(engine, what, hold):
-        yield gate
-
-
-async def cancelled_at(engine, number, call, what="before_cursor_execute"):
-    """Make a call and cancel it when its so-many-th statement begins; give its outcome, and how many have begun."""
-    begun = []
-
-    def cancel(*_):
-        begun.append(None)
-        if len(begun) == number:
-            task.cancel()
-
-    task = asyncio.create_task(call)
-    event.listen(engine, what, cancel)
-    try:
-        return await outcome(task), len(begun)
-    finally:
-        event.remove(engine, what, cancel)
-
-
-async def outcome(task):
-    """What a task gives or raises; a cancel of it is an outcome as well."""
-    [result] = await asyncio.gather(task, return_exceptions=True)
-    return result
 
 
 def asynchronous(step):
@@ -247,109 +171,11 @@ async def cancel_waiting(context):
     await given_back(context)
 
 
-@when("an append times out during its COMMIT")
-@asynchronous
-async def timeout_during_commit(context):
-    with held(context.engine) as gate:
-
-        async def in_time():
-            async with asyncio.timeout(None) as limit:
-                opening = asyncio.create_task(open_after(gate, limit))
-                try:
-                    return await append(context)
-                finally:
-                    await asyncio.shield(opening)
-
-        await attempt(context, in_time())
-
-
-async def open_after(gate, limit):
-    await gate.reached.wait()
-    limit.reschedule(0)  # long ago
-    await turns()
-    gate.opened.set()
-
-
-@when("an append times out before its COMMIT")
-@asynchronous
-async def timeout_before_commit(context):
-    async def in_time():
-        async with asyncio.timeout(0):
-            return await append(context)
-
-    await attempt(context, in_time())
-
-
-async def attempt(context, awaitable):
-    """As `World.attempt`, on the loop that runs already."""
-    ended = await outcome(asyncio.ensure_future(awaitable))
-
-    def give():
-        if isinstance(ended, BaseException):
-            raise ended
-        return ended
-
-    context.world.attempt(give)
-    context.world.before = context.before
-
-
-@when("another task of the group fails while an append is during its COMMIT")
-@asynchronous
-async def group_fails(context):
-    context.raised = []
-    with held(context.engine) as gate:
-
-        async def fail():
-            await gate.reached.wait()
-            raise LookupError("the other task's")
-
-        async def open_later():
-            await gate.reached.wait()
-            await turns()
-            gate.opened.set()
-
-        opening = asyncio.create_task(open_later())
-        try:
-            async with asyncio.TaskGroup() as group:
-                context.appending = group.create_task(append(context))
-                group.create_task(fail())
-        except ExceptionGroup as raised:
-            context.raised = raised.exceptions
-        await opening
-
-
-@when("a message is appended with a context variable set")
-@asynchronous
-async def with_context(context):
-    context.seen = []
-
-    def note(*_):
-        context.seen.append(REQUEST.get(None))
-
-    event.listen(context.engine, "before_cursor_execute", note)
-    event.listen(context.engine, "commit", note)
-    REQUEST.set("request 4711")
-    await append(context)
-
-
-@contextlib.contextmanager
-def leaks_noted(context):
-    """Note what SQLAlchemy says of connections that it finds in the garbage."""
-    context.leaks = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            yield
-        finally:
-            gc.collect()
-            context.leaks += [str(warning.message) for warning in caught if "garbage" in str(warning.message)]
-
-
 @when("{what} on a cold database is cancelled ever later, until it ends first")
 @asynchronous
 async def cancel_cold(context, what):
     context.pools, seconds, ended = [], 0.0, None
-    with leaks_noted(context):
+    with leaks_noted() as context.leaks:
         while seconds < SOON and (ended is None or isinstance(ended, asyncio.CancelledError)):
             database = AsyncDatabase(context.world.url)
             service = AsyncPersistentSessionService(database)
@@ -373,7 +199,7 @@ async def cancel_busy(context):
 
     context.pools = []
     event.listen(context.engine, "checkout", keep_busy)
-    with leaks_noted(context):
+    with leaks_noted() as context.leaks:
         reading = context.service.get_messages(context.session.session_id)
         ended, begun = await cancelled_at(context.engine, 1, reading, "checkout")
         assert begun == 1
@@ -489,19 +315,6 @@ def given_up(context):
 @then("the pool has all its connections")
 def pool_is_whole(context):
     assert context.engine.pool.checkedout() == 0
-
-
-@then("only the other task's error comes out of the group")
-def only_the_others(context):
-    [error] = context.raised
-    assert isinstance(error, LookupError), repr(error)
-    assert context.appending.cancelled()
-
-
-@then("every statement and the COMMIT see its value")
-def see_its_value(context):
-    assert len(context.seen) >= 3, context.seen
-    assert set(context.seen) == {"request 4711"}, context.seen
 
 
 @then("the next append is as isolated as any")

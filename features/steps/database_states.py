@@ -1,6 +1,7 @@
 """Databases that cannot be used, and what the errors tell."""
 
 import contextlib
+import json
 import logging
 import stat
 import traceback
@@ -200,6 +201,22 @@ def use_own_engine(context, count):
     for number in range(count):
         service.append_message(context.session.session_id, "user", f"Message {number}")
     service.close()
+
+
+@when("a message is appended twice under one id, and then another, with the engine's options {options}")
+def append_autocommitting(context, options):
+    service = context.world.service_of(context.world.database(**json.loads(options)))
+    context.appended = [sessionledger.new_id(), sessionledger.new_id()]
+    for message_id in (context.appended[0], *context.appended):
+        service.append_message(context.session.session_id, "user", "Hello", message_id=message_id)
+
+
+@then("both are there, with the sequences 1 and 2")
+def both_numbered(context):
+    found = context.world.service.get_messages(context.session.session_id)
+    assert [(message.message_id, message.sequence) for message in found] == list(
+        zip(context.appended, (1, 2), strict=True)
+    ), found
 
 
 @then("the engine still works")

@@ -310,3 +310,19 @@ def test_files_are_there(context: Context, pages: str) -> None:
         assert named, f"{page} names no test"
         missing = [path for path in named if not (context.checkout / path).exists()]
         assert not missing, f"{page} names tests that are not there: {missing}"
+
+
+@then("{page} tells what each fault and each control found, on each of its databases")
+def page_tells_faults(context: Context, page: str) -> None:
+    listed = subprocess.run(
+        [sys.executable, context.checkout / "faults", "--list"], capture_output=True, text=True, check=True
+    )
+    rows = [line for line in (context.checkout / page).read_text().splitlines() if line.startswith("| ")]
+    faults = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
+    assert faults
+    missing = [
+        f"{name} on {database}"
+        for name, database, title in faults
+        if not any(title in row and f"| {database} |" in row for row in rows)
+    ]
+    assert not missing, f"the page does not tell of {missing}"

@@ -68,15 +68,15 @@ def call_every_method(context):
 @then("the log has a line for the export and one for the import, with their counts, and no other")
 def archives_logged(context):
     exported, imported = (record.getMessage() for record in ours(context))
-    expected = rf"Exported session {context.session.session_id}: 3 messages, \d{{4}} bytes"
+    expected = rf"Exported session {context.session.session_id}: 3 message\(s\), \d{{4}} bytes"
     assert re.fullmatch(expected, exported), exported
-    assert re.fullmatch(r"Imported session \w{26}: 3 messages", imported), imported
+    assert re.fullmatch(r"Imported session \w{26}: 3 message\(s\)", imported), imported
     assert {record.name for record in ours(context)} == {"sessionledger.application.services.persistent"}
     assert {record.levelname for record in ours(context)} == {"INFO"}
 
 
 @contextlib.contextmanager
-def busy_at_first(context, times):
+def busy_at_first(context, times, engine=None):
     """Let the first statements that go to a database fail, as if it were busy."""
     left = iter(range(times))
 
@@ -84,7 +84,7 @@ def busy_at_first(context, times):
         if next(left, None) is not None:
             raise context.world.kind.busy()
 
-    engine = context.world.engine_of(context.database)
+    engine = engine or context.world.engine_of(context.database)
     event.listen(engine, "before_cursor_execute", fail)
     try:
         yield

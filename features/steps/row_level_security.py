@@ -10,6 +10,7 @@ from sqlalchemy import make_url
 
 import sessionledger
 from sessionledger import SessionNotFoundError
+from sessionledger.infrastructure.database import Database, schema
 
 PAGE = "docs/howto/row_level_security.md"
 SCRIPT = "docs/howto/row_level_security.sql"
@@ -139,7 +140,8 @@ def script_was_run(context):
 
 @given("the role owns the tables")
 def role_owns(context):
-    for table in ("sessions", "session_messages", "token_usage", "resources"):
+    ours = ("sessions", "session_messages", "token_usage", "resources")
+    for table in (*ours, "sessionledger_revision", "sessionledger_compatible_revisions"):
         run_as_owner(context, f'ALTER TABLE {table} OWNER TO "{context.role}"')
 
 
@@ -172,6 +174,17 @@ def sees_own(context, namespace, own):
 @then("raw SQL without a namespace sees nothing")
 def sees_nothing(context):
     assert seen(context, url_of(context)) == everywhere()
+
+
+@when('the ledger is verified on a connection of "{namespace}"')
+def verified_in_part(context, namespace):
+    context.world.attempt(lambda: sessionledger.verify(url_of(context, namespace)))
+
+
+@when("the role downgrades to {target}")
+def role_downgrades(context, target):
+    with contextlib.closing(Database(url_of(context))) as database:
+        context.world.attempt(lambda: schema.downgrade(database, target))
 
 
 @then("raw SQL with row_security off is refused")

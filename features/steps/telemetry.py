@@ -1,6 +1,7 @@
 """Steps about OpenTelemetry: what an application's own tracer and meter hear."""
 
 import asyncio
+from unittest import mock
 
 from behave import given, then, when
 from opentelemetry import trace
@@ -9,8 +10,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 import otel
 import sessionledger
 from canaries import CONTENT, MARK
+from sessionledger.infrastructure import telemetry
 from steps.architecture import python
-from steps.observability import METHODS, busy_code
+from steps.observability import METHODS, append_busy, busy_code, ours
 
 TABLES = {
     "get_messages": "session_messages",
@@ -109,6 +111,33 @@ def child(context):
     (span,) = named("append_message")
     assert span.parent == context.turn.get_span_context()
     assert context.after is context.turn
+
+
+@when("a message is appended inside a span of the application's own, and OpenTelemetry raises when {moment}")
+def append_raising(context, moment):
+    if moment == "a retry is counted":
+        counter = mock.patch.object(telemetry._retries, "add", side_effect=RuntimeError(CONTENT))  # noqa: SLF001
+        with counter, tracer.start_as_current_span("turn") as context.turn:
+            append_busy(context, 1)
+            context.after = trace.get_current_span()
+        return
+    otel.listen(raising=moment)
+    append_inside(context)
+    otel.listen()
+
+
+@then("the message is stored once")
+def stored_once(context):
+    (message,) = context.world.service.get_messages(context.session.session_id)
+    assert message.content == CONTENT
+
+
+@then("the application's span is the current one again, and the log says once that OpenTelemetry raised")
+def passed_over(context):
+    assert context.after is context.turn
+    told = [record for record in ours(context) if "OpenTelemetry" in record.getMessage()]
+    assert [record.getMessage().count("RuntimeError") for record in told] == [1], told
+    assert all(record.exc_info is None for record in told)
 
 
 @when("a session that is not there is got")

@@ -14,9 +14,11 @@ from sqlalchemy import event, make_url
 from sqlalchemy.engine import Engine
 
 import locks
+import sessionledger
 from sessionledger.infrastructure.database import Database, dialects, indexes, schema
 from steps.database_states import current, migrated
 from steps.migrations import database_of, upgrade_alone
+from steps.observability import busy_at_first
 
 LISTING = {
     f"ix_sessions_{'_'.join(columns)}": ", ".join(columns)
@@ -326,6 +328,53 @@ def own_limits(context):
                 assert set_to == "0", f"{name} is {set_to}"
             source = "SELECT count(*) FROM pg_settings WHERE source = 'session' AND name LIKE '%%_timeout'"
             assert connection.exec_driver_sql(source).scalar() == 0
+
+
+# Schemas, and a database that is busy
+
+
+@given('an empty database with the schema "{name}", which search_path names')
+def named_schema(context, name):
+    url = context.world.empty()
+    context.world.kind.load(url, f'CREATE SCHEMA "{name}"')
+    in_schema(context, url, f'"{name}"'.replace(" ", "\\ "))
+
+
+@given("an empty database whose search_path names no schema")
+def no_schema(context):
+    in_schema(context, context.world.empty(), "none")
+
+
+def in_schema(context, url, path):
+    options = {"options": f"-c search_path={path}"}
+    context.world.url = make_url(url).update_query_dict(options).render_as_string(hide_password=False)
+
+
+@when("it is upgraded, written to and verified")
+def upgraded_and_verified(context):
+    schema.upgrade(database_of(context))
+    with sessionledger.connect(context.world.url) as service:
+        service.append_message(service.create(workspace="depot").session_id, "user", "Hello")
+    context.report = sessionledger.verify(context.world.url)
+
+
+@then("its {count:d} message was checked, and nothing was found")
+def sound(context, count):
+    assert (context.report.ok, context.report.messages) == (True, count), context.report
+
+
+@when("it is upgraded, waiting {seconds:d} second for others")
+def upgrade_waiting(context, seconds):
+    database = context.world.stack.enter_context(contextlib.closing(Database(context.world.url, retry_seconds=seconds)))
+    with mock.patch.object(schema, "LOCK_SECONDS", seconds):
+        context.world.attempt(lambda: schema.upgrade(database), usable=False)
+
+
+@when("the {verb:w} to {name:w} begins, and the database is busy {times:d} times")
+def busy_upgrade(context, verb, name, times):
+    database = database_of(context)
+    with busy_at_first(context, times, database.engine):
+        getattr(schema, verb)(database, name)
 
 
 # Downgrades

@@ -276,8 +276,8 @@ def appending_before_messages(context, engine):
 def appended_in_between(context, how="with"):
     with contextlib.closing(Database(context.world.url)) as database:
         if how == "without":
-            database.dialect = dataclasses.replace(database.dialect, begin_reading=None)
-            database._reading = database.engine.execution_options(isolation_level="AUTOCOMMIT")  # noqa: SLF001
+            reading = {"isolation_level": "AUTOCOMMIT"}
+            database.dialect = dataclasses.replace(database.dialect, begin_reading=None, reading=reading)
         with appending_before_messages(context, database.engine):
             context.report = verification.verify(database)
     assert len(context.world.service.get_messages(context.names["A"])) == 6

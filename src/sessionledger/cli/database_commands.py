@@ -57,7 +57,7 @@ def current(*, context: InContext) -> None:
 
 @app.command
 def verify(*, context: InContext) -> None:
-    """Check, changing nothing, that the tables are those this release needs; exit code 1 if not.
+    """Check, changing nothing, that this release can work with the tables' revision; exit code 1 if not.
 
     Args:
         context: How the command was started.

@@ -230,7 +230,7 @@ def _export(tour: _Tour, sessions: SessionService, session: Session, archive: Pa
     )
     with replacing(archive) as file:
         receipt = sessions.export_session(session.session_id, file)
-    tour.result(f"{receipt}")
+    tour.result(words.receipt(receipt))
 
 
 def _import(tour: _Tour, sessions: SessionService, session: Session, others: SessionService, archive: Path) -> None:

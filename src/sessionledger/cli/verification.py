@@ -51,7 +51,7 @@ def _print(context: Context, report: VerificationReport) -> None:
         words.count(report.messages, "message"),
         words.count(report.usage_records, "record") + " of token usage",
     ]
-    context.print(f"checked {', '.join(counted)}")
+    context.print(f"checked {', '.join(counted)}{': no findings' if report.ok else ''}")
     if report.not_hashed:
         context.print(
             f"not hashed, because an older release appended them: {words.count(report.not_hashed, 'message')}"

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sessionledger.domain.models import Session, TokenUsage
+from sessionledger.domain.models import ArchiveReceipt, Session, TokenUsage
 
 
 def count(number: int, noun: str) -> str:
@@ -17,6 +17,16 @@ def size(length: int) -> str:
     if length < 1_000_000:
         return f"{length / 1000:.1f} kB"
     return f"{length / 1_000_000:.1f} MB"
+
+
+def receipt(written: ArchiveReceipt) -> str:
+    """What an export wrote: `1 session, 12 messages, 14,732 bytes, SHA-256 …`."""
+    counted = [
+        count(written.sessions, "session"),
+        count(written.messages, "message"),
+        count(written.size, "byte"),
+    ]
+    return f"{', '.join(counted)}, SHA-256 {written.sha256}"
 
 
 def ago(then: datetime, now: datetime) -> str:

@@ -4,12 +4,16 @@ Where `opentelemetry-api` is installed, 1.30 or newer, and nowhere else: without
 it is. The names
 follow the semantic conventions for database clients, and that of a conversation the ones for generative AI. Attributes
 are names of our own, ids and the database's codes: no content, no key, no title, no namespace, and no text of an error.
+
+What the application's own processors and samplers raise is logged and goes no further: a message that was committed
+must not look like one that was not.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +29,8 @@ except ImportError:
 else:
     # Since 1.30; an application may pin an older one, which must not keep it from its ledger.
     INSTALLED = "explicit_bucket_boundaries_advisory" in inspect.signature(metrics.Meter.create_histogram).parameters
+
+log = logging.getLogger(__name__)
 
 CONVENTIONS = "https://opentelemetry.io/schemas/1.44.0"
 """The version of the semantic conventions that the names are those of."""
@@ -90,7 +96,10 @@ def retried(system: str, error: StorageError) -> None:
         error: What the attempt before it met.
     """
     if INSTALLED:
-        _retries.add(1, {"db.system.name": system, **_failure(error)})
+        try:
+            _retries.add(1, {"db.system.name": system, **_failure(error)})
+        except Exception as failed:  # noqa: BLE001 - whatever it is, the call is tried again
+            _passed_over(failed)
 
 
 def _observed(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
@@ -124,7 +133,11 @@ class _Call:
 
     def __init__(self, title: str, attributes: Attributes, session_id: object) -> None:
         self._attributes = attributes
-        self._span = _tracer.start_span(title, kind=trace.SpanKind.CLIENT, attributes=self._attributes)
+        try:
+            self._span = _tracer.start_span(title, kind=trace.SpanKind.CLIENT, attributes=self._attributes)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the call goes on without a span
+            self._span = trace.INVALID_SPAN
+            _passed_over(error)
         if self._span.is_recording():
             self._names(session_id)
 
@@ -149,16 +162,24 @@ class _Call:
             # Neither the error's text nor its traceback: an application's own error may quote a message.
             self._span.set_attributes(failure)
             self._span.set_status(trace.Status(trace.StatusCode.ERROR))
-        _duration.record(seconds, self._attributes)
-        self._span.end()
-        if self._token is not None:
-            context.detach(self._token)
+        try:
+            _duration.record(seconds, self._attributes)
+            self._span.end()
+        except Exception as failed:  # noqa: BLE001 - whatever it is, the call has its result
+            _passed_over(failed)
+        finally:
+            if self._token is not None:
+                context.detach(self._token)
 
     def _names(self, session_id: object) -> None:
         try:
             self._span.set_attribute("gen_ai.conversation.id", checked_id("session_id", session_id))
         except InvalidInputError:
             return  # the call is not about one session, or what was given is no id and might be anything
+
+
+def _passed_over(error: Exception) -> None:
+    log.warning("The application's OpenTelemetry raised %s; the call goes on without it", type(error).__qualname__)
 
 
 def _failure(error: BaseException) -> Attributes:

@@ -481,10 +481,10 @@ class AsyncPersistentSessionService(AsyncSessionService):
 
 
 def _exported(session_id: str, receipt: ArchiveReceipt) -> ArchiveReceipt:
-    log.info("Exported session %s: %d messages, %d bytes", session_id, receipt.messages, receipt.size)
+    log.info("Exported session %s: %d message(s), %d bytes", session_id, receipt.messages, receipt.size)
     return receipt
 
 
 def _imported(session: Session) -> Session:
-    log.info("Imported session %s: %d messages", session.session_id, session.last_sequence)
+    log.info("Imported session %s: %d message(s)", session.session_id, session.last_sequence)
     return session

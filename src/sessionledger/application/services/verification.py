@@ -195,7 +195,7 @@ class _Verification:
                 self._find("key", "its key gives another id in its namespace", row, "session_id")
         workspace = (row.workspace_namespace, row.workspace_kind)
         if row.workspace is not None and workspace != (row.namespace, WORKSPACE):
-            self._find("workspace", "its workspace is none of its namespace", row, "session_id")
+            self._find("workspace", "its workspace is not there, or is another namespace's", row, "session_id")
 
     def _take_message(self, row: Row) -> None:
         self._counts["messages"] += 1

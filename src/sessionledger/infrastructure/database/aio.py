@@ -59,7 +59,8 @@ class AsyncDatabase(SchemaCheck):
             dialects.prepare(self.engine.sync_engine)
         super().__init__(dialects.dialect_of(self.engine))
         self.retry_seconds = retry_seconds
-        self._writing = {} if self._owns_engine else self.dialect.writing
+        plain = self._owns_engine and not dialects.chooses_transactions(engine_options)
+        self._writing = {} if plain else self.dialect.writing
         self._left: set[asyncio.Task[Any]] = set()  # steps that outlive the cancel of their call
         self._connecting = self.engine.execution_options(**{_OURS: True})
         if not event.contains(self.engine.sync_engine, "handle_error", _keep_connection):
@@ -92,7 +93,8 @@ class AsyncDatabase(SchemaCheck):
 
     async def close(self) -> None:
         """See `Database.close`."""
-        await asyncio.gather(*self._left, return_exceptions=True)
+        if self._left:
+            await asyncio.wait(self._left, timeout=COMMIT_SECONDS)
         if self._owns_engine:
             await self.engine.dispose()
 
@@ -216,5 +218,5 @@ def _keep_connection(context: ExceptionContext) -> None:
         and connection is not None
         and connection.get_execution_options().get(_OURS)
     ):
-        lost = context.dialect.loaded_dbapi.OperationalError()
+        lost = context.dialect.loaded_dbapi.OperationalError("")
         context.is_disconnect = context.dialect.is_disconnect(lost, connection.connection.dbapi_connection, None)

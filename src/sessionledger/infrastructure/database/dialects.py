@@ -10,7 +10,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,8 @@ class Beside:
     Attributes:
         take_lock: The statement that tries for the lock of an upgrade.
         give_lock: The statement that gives it back.
-        no_limits: The statement that takes away a role's own limits of idleness and of transactions.
+        no_limits: The statement that takes away a role's own limits of idleness and of transactions, and makes the
+            database refuse where row-level security would leave rows out.
         lock_timeout: The statement that limits how long a statement waits for a lock; 0 is no limit.
         statement_timeout: The statement that limits how long a statement runs.
         lock_table: The statement that keeps everybody else away from a table until the transaction ends.
@@ -68,7 +69,8 @@ class Checks:
             damage.
         damaged: Codes of stored bytes that the database cannot read.
         time_text: A stored time as a text of ISO 8601, whatever was written.
-        as_stored: While it is open, text comes back as it is stored, where the driver would raise.
+        as_stored: While it is open, every row comes back as it is stored, or the database refuses; text too, where the
+            driver would raise.
     """
 
     own: tuple[str, ...]
@@ -118,17 +120,27 @@ class Dialect:
     beside: Beside | None = None
 
 
+@contextmanager
+def _unfiltered(connection: Connection) -> Iterator[None]:
+    """Until the transaction ends PostgreSQL refuses where row-level security would leave rows out without a word."""
+    connection.exec_driver_sql("SET LOCAL row_security = off")
+    yield
+
+
 _INDEXES = "FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid"
 
 _BESIDE = Beside(
     # Sixty-four bits that mean sessionledger; advisory locks are per database already, hashtext adds the schema.
-    take_lock="SELECT pg_try_advisory_lock(1936025970, hashtext(current_schema()))",
-    give_lock="SELECT pg_advisory_unlock(1936025970, hashtext(current_schema()))",
+    # Where search_path names none that is there, CREATE TABLE says so; without a lock there would be 300 s of waiting.
+    take_lock="SELECT pg_try_advisory_lock(1936025970, hashtext(coalesce(current_schema(), '')))",
+    give_lock="SELECT pg_advisory_unlock(1936025970, hashtext(coalesce(current_schema(), '')))",
     # By their names, because releases differ in which of them there are. An idle_session_timeout would end the
-    # connection that holds the lock in the middle of a long upgrade, and the next upgrade would start beside it.
+    # connection that holds the lock in the middle of a long upgrade, and the next upgrade would start beside it. With
+    # row_security on, an owner who is held to policies saw no rows, and a downgrade dropped them unseen.
     no_limits=(
         "SELECT set_config(name, '0', false) FROM pg_settings"
-        " WHERE name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')"
+        " WHERE name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout',"
+        " 'row_security')"
     ),
     lock_timeout="SET lock_timeout = '{seconds}s'",
     statement_timeout="SET statement_timeout = '{seconds}s'",
@@ -153,7 +165,7 @@ POSTGRESQL = Dialect(
     overflow=frozenset({"22003", "23514"}),
     advice={
         "25006": "The database is read-only; connect to the primary",
-        "42501": "The database user lacks a right on the tables; grant it",
+        "42501": "The database user lacks a right on the tables, or row-level security keeps rows from it; grant it",
         "57014": "The statement ran longer than statement_timeout allows, or an administrator cancelled it",
     },
     # Not READ ONLY as well: SQLAlchemy gives such a connection back as READ WRITE, and so undoes a server's own
@@ -166,12 +178,12 @@ POSTGRESQL = Dialect(
             (
                 "SELECT 'the index ' || pg_class.relname || ' of ' || ours.relname || ' is not valid'"
                 f" {_INDEXES} JOIN pg_class AS ours ON ours.oid = indrelid WHERE NOT indisvalid"
-                " AND ours.relnamespace = current_schema()::regnamespace AND ours.relname IN ({tables})"
+                " AND pg_table_is_visible(ours.oid) AND ours.relname IN ({tables})"
             ),
         ),
         damaged=frozenset({"XX001", "XX002"}),
         time_text=lambda column: func.to_char(func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24:MI:SS.US'),
-        as_stored=lambda _: nullcontext(),
+        as_stored=_unfiltered,
     ),
 )
 
@@ -288,11 +300,23 @@ def create(make: Callable[..., Any], url: URL, options: Mapping[str, Any]) -> An
             **options,
             "connect_args": {"timeout": 10, "check_same_thread": False, **options.get("connect_args", {})},
         }
+    else:
+        # Whatever PGCLIENTENCODING says, content is any text; and a server without an encoding would give bytes.
+        options = {**options, "connect_args": {"client_encoding": "utf8", **options.get("connect_args", {})}}
     try:
         return make(url, hide_parameters=True, **options)
     except ModuleNotFoundError as missing:
         extra = "async" if missing.name in {"aiosqlite", "greenlet"} else "postgres"
         raise ImportError(f"{missing.name} is not installed; run: pip install 'sessionledger[{extra}]'") from None
+
+
+def chooses_transactions(options: Mapping[str, Any]) -> bool:
+    """Whether an engine's options may make it commit each statement by itself.
+
+    Then a write asks for a transaction, as it does on an application's engine; elsewhere it need not pay for that.
+    """
+    chosen = options.keys() & {"isolation_level", "execution_options", "creator", "async_creator"}
+    return bool(chosen) or "autocommit" in options.get("connect_args", {})
 
 
 def prepare(engine: Engine) -> None:

@@ -8,7 +8,7 @@ nothing else: no clock, no new ids, no sleep, no network, because it may run aga
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar, cast
 
@@ -266,8 +266,8 @@ class Database(SchemaCheck):
             dialects.prepare(self.engine)
         super().__init__(dialects.dialect_of(self.engine))
         self.retry_seconds = retry_seconds
-        self._reading = self.engine.execution_options(**self.dialect.reading)
-        self._writing = self.engine if self._owns_engine else self.engine.execution_options(**self.dialect.writing)
+        plain = self._owns_engine and not dialects.chooses_transactions(engine_options)
+        self._writing = {} if plain else self.dialect.writing
 
     def read(self, work: Work[T]) -> T:
         """Run work that only reads, on one snapshot of the database."""
@@ -285,7 +285,7 @@ class Database(SchemaCheck):
     def stream(self, work: Callable[[UnitOfWork], Iterator[T]]) -> Generator[T, None, None]:
         """Yield what work yields, on one snapshot that stays open until it is done; not retried once it has begun."""
         call = Call(self.dialect, self.checking(work), writes=False)
-        with call.translated(), self._reading.connect() as connection:
+        with call.translated(), self._connected(self.dialect.reading) as connection:
             yield from call.perform(connection)
 
     def verify(self) -> None:
@@ -305,8 +305,17 @@ class Database(SchemaCheck):
 
     @database_retry
     def _run(self, call: Call[T]) -> T:
-        with call.translated(), (self._writing if call.writes else self._reading).connect() as connection:
+        options = self._writing if call.writes else self.dialect.reading
+        with call.translated(), self._connected(options) as connection:
             return call.perform(connection)
+
+    @contextmanager
+    def _connected(self, options: Mapping[str, Any]) -> Iterator[Connection]:
+        """A connection with these execution options; given to the engine, its own `isolation_level` would win."""
+        with self.engine.connect() as connection:
+            if options:
+                connection.execution_options(**options)
+            yield connection
 
 
 class JoinedDatabase:

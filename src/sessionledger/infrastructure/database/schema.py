@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import alembic
 from alembic import command
 from alembic.config import Config
+from alembic.script.revision import RevisionError
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
@@ -55,8 +56,13 @@ def migrations_folder() -> Path:
     return checkout if source.name == "src" and checkout.is_dir() else Path(__file__).parent / "migrations"
 
 
+@database_retry
 def current(database: Database) -> str | None:
     """The revision the database is at; `None` if it has no tables of ours."""
+    return _current(database)
+
+
+def _current(database: Database) -> str | None:
     call = Call(database.dialect, lambda work: revision.found(work.connection), writes=False)
     with call.translated(), database.engine.connect() as connection:
         return call.perform(connection)
@@ -125,7 +131,7 @@ def on_connection(database: Database, migrate: Callable[[Connection], None]) -> 
         try:
             return _Migration(database).run(migrate)
         except StorageUnavailableError:
-            if reached == (reached := current(database)):
+            if reached == (reached := _current(database)):  # it has been tried for long enough
                 raise
 
 
@@ -142,6 +148,7 @@ class _Migration:
         call = Call(self.dialect, no_work, writes=True)
         try:
             with call.translated(), self._database.engine.connect() as connection:
+                connection.execution_options(**self.dialect.writing)  # the engine may be one that autocommits
                 migrate(connection)
         except StorageUnavailableError as error:
             if self.dialect.beside and error.code in self.dialect.busy:
@@ -180,7 +187,10 @@ def _on(connection: Connection, config: Config, verb: str, target: str) -> None:
     try:
         getattr(command, verb)(config, target)
     except alembic.util.CommandError:
-        raise InvalidInputError("revision", "is not one that this release knows") from None
+        way = {"upgrade": "a newer", "downgrade": "an older"}[verb]
+        raise InvalidInputError(
+            "revision", f"is not {way} one that this release knows; it knows {', '.join(revision.REVISIONS)}"
+        ) from None
     finally:
         _ALEMBIC.release()
 
@@ -281,28 +291,38 @@ def refuse_loss(loses: Mapping[str, str]) -> None:
     if context.as_sql:
         return
     beside = dialects.dialect_of(context).beside
-    for where, what in loses.items():
+    for where in loses:
         if beside:  # or a writer's row might come between the look and the drop
             alembic.op.execute(beside.lock_table.format(table=where.split()[0]))
-        _refuse(alembic.op.get_bind(), where, what)
+    _refuse(alembic.op.get_bind(), loses)
 
 
 def refuse_losses(connection: Connection, target: str) -> None:
-    """For `migrations/env.py`: look at all steps of a downgrade first, where each is a transaction of its own.
+    """For `migrations/env.py`: look at all steps of a downgrade first, so that all they would lose is named.
 
     Raises:
-        StorageError: One of them would lose rows, and it was not allowed; nothing is changed.
+        StorageError: They would lose rows, and it was not allowed; nothing is changed.
     """
     at = revision.found(connection)
-    if dialects.dialect_of(connection).beside and at is not None:
-        for script in alembic.context.script.iterate_revisions(at, target):
-            for where, what in getattr(script.module, "LOSES", {}).items():
-                _refuse(connection, where, what)
+    if at is None:
+        return
+    loses: dict[str, str] = {}
+    with suppress(RevisionError):  # not one to go back to: Alembic refuses it right after
+        for script in alembic.context.script.iterate_revisions(at, target, select_for_downgrade=True):
+            loses |= getattr(script.module, "LOSES", {})
+    _refuse(connection, loses)
+    if dialects.dialect_of(connection).beside:  # where each step is a transaction of its own
         connection.rollback()
 
 
-def _refuse(connection: Connection, where: str, what: str) -> None:
+def _refuse(connection: Connection, loses: Mapping[str, str]) -> None:
     if alembic.context.config.attributes.get("allow_data_loss", False):
         return
-    if connection.execute(text(f"SELECT 1 FROM {where} LIMIT 1")).first():  # noqa: S608 - our own words
-        raise StorageError(f"The downgrade would lose {what}; nothing was changed. Allow it with --allow-data-loss")
+    lost = [
+        what
+        for where, what in loses.items()
+        if connection.execute(text(f"SELECT 1 FROM {where} LIMIT 1")).first()  # noqa: S608 - our own words
+    ]
+    if lost:
+        named = "; ".join(lost)
+        raise StorageError(f"The downgrade would lose {named}. Nothing was changed. Allow it with --allow-data-loss")
