@@ -27,6 +27,7 @@ Feature: The documentation tells the truth
       | docs/tutorial.md                   |
       | docs/howto/deploys.md              |
       | docs/howto/import_conversations.md |
+      | docs/howto/export_conversations.md |
       | docs/howto/verify.md               |
       | docs/reference/command_line.md     |
 
@@ -55,3 +56,6 @@ Feature: The documentation tells the truth
   Scenario: Links between pages lead somewhere
     Then every link of README.md, CONTRIBUTING.md and CHANGELOG.md leads to a file
     And every test file that README.md and docs/reliability.md name is there
+
+  Scenario: The figures are those of the faults that are run
+    Then docs/reliability.md tells what each fault and each control found, on each of its databases

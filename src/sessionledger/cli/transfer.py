@@ -13,11 +13,11 @@ from typing import Annotated, Any, BinaryIO, Literal, cast
 from cyclopts import Parameter
 from rich.progress import Progress
 
-from sessionledger.cli import machine, words
+from sessionledger.cli import machine, readable, words
 from sessionledger.cli.bars import bars
 from sessionledger.cli.context import Context, UsageError
 from sessionledger.cli.files import replacing
-from sessionledger.domain.errors import ArchiveFormatError, InvalidInputError, SessionLedgerError
+from sessionledger.domain.errors import ArchiveError, ArchiveFormatError, InvalidInputError, SessionLedgerError
 from sessionledger.domain.ids import derived_id
 from sessionledger.domain.models import NewMessage, Session
 from sessionledger.domain.openai_chat import MAX_BYTES, Conversation, ConversationFile
@@ -28,14 +28,27 @@ InContext = Annotated[Context, Parameter(parse=False)]
 BATCH = 500
 
 
-def export(session_id: str, /, *, output: Annotated[str, Parameter(alias="-o")] = "-", context: InContext) -> None:
-    """Write a session as a verified archive.
+def export(
+    session_id: str,
+    /,
+    *,
+    format: Literal["archive", "openai-chat", "markdown", "html"] = "archive",  # noqa: A002 - the design's word
+    output: Annotated[str, Parameter(alias="-o")] = "-",
+    context: InContext,
+) -> None:
+    """Write a session as a verified archive, or in a format for others to read.
 
     Args:
         session_id: The session's id.
+        format: archive is whole and verified; openai-chat is JSON that import reads;
+            markdown and html are pages for people. What these three cannot carry is
+            said on standard error.
         output: The file to write, replaced whole or not at all; - is standard output.
         context: How the command was started.
     """
+    if format != "archive":
+        readable.export(context, session_id, format, output)
+        return
     if output == "-" and sys.stdout.isatty():
         raise UsageError("an archive is no text for a terminal; name a file: -o session.archive")
     with context.connect() as sessions, bars(context) as progress:
@@ -47,11 +60,11 @@ def export(session_id: str, /, *, output: Annotated[str, Parameter(alias="-o")] 
             with replacing(Path(output)) as file:
                 written = sessions.export_session(session_id, _followed(file, progress, total))
     if output == "-":
-        context.note(f"exported {written}")
+        context.note(f"exported {words.receipt(written)}")
     elif context.json:
         context.print_json({**machine.receipt(written), "file": output})
     else:
-        context.print(f"exported {written} to {output}")
+        context.print(f"exported {words.receipt(written)} to {output}")
 
 
 def import_file(
@@ -92,7 +105,7 @@ def import_file(
 
 
 class UnreadableFileError(SessionLedgerError):
-    """A file of conversations breaks a rule; the text names the file and the place, never the content."""
+    """A file breaks a rule; the text names the file and the place, never the content."""
 
     def __init__(self, file: str, problem: object) -> None:
         super().__init__(f"{'standard input' if file == '-' else file}: {problem}")
@@ -105,10 +118,10 @@ def _import_archive(context: Context, sessions: SessionService, source: BinaryIO
             source.seek(0)
             followed = progress.wrap_file(source, size, description="importing")
             session = sessions.import_session(followed, as_copy=as_copy)
-    except ArchiveFormatError as error:
-        if error.line is not None:
-            raise
-        raise UnreadableFileError(file, f"{error} Conversations need: --format openai-chat") from None
+    except ArchiveError as error:
+        is_archive = not isinstance(error, ArchiveFormatError) or error.line is not None
+        advice = "" if is_archive else " Conversations need: --format openai-chat"
+        raise UnreadableFileError(file, f"{error}{advice}") from None
     if context.json:
         context.print_json({"session": machine.session(session)})
     else:

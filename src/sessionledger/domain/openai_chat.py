@@ -206,7 +206,9 @@ def _conversation(number: int, value: JSON, messages_key: str) -> Conversation:
     items = value
     if isinstance(value, dict):
         if messages_key not in value:
-            raise InvalidInputError(place, "must hold its messages under the messages key that was given")
+            raise InvalidInputError(
+                place, f"must hold its messages under the key {messages_key}; give its own key with --messages-key"
+            )
         others = {key: each for key, each in value.items() if key != messages_key}
         items = value[messages_key]
     if not isinstance(items, list):
