@@ -140,9 +140,9 @@ def main() -> int:
     for module in MODULES:
         importlib.import_module(module)
     if arguments.report:
-        places = {(fault.name, database): at for at, fault in enumerate(FAULTS) for database in fault.databases}
         results = {(result["name"], result["database"]): result for result in json.loads(FULL.read_text())}
-        print(report.table([results[key] for key in sorted(results.keys() & places.keys(), key=places.__getitem__)]))
+        places = [(fault.name, database) for fault in FAULTS for database in fault.databases]
+        print(report.table([results[place] for place in places if place in results]))
         return 0
     if arguments.one:
         [fault] = [fault for fault in FAULTS if fault.name == arguments.one]
