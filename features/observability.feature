@@ -119,6 +119,15 @@ Feature: What runs can be watched
       | a span ends        |
       | a retry is counted |
 
+  Scenario: A duration that cannot be recorded does not keep the span open
+    Given a session
+    And an application with OpenTelemetry
+    And the log is kept from WARNING on
+    When a message is appended inside a span of the application's own, and its duration cannot be recorded
+    Then the message is stored once
+    And the application's span is the current one again, and the log says once that OpenTelemetry raised
+    And the span of the append has ended
+
   Scenario: What is no session's id is in no span
     Given an application with OpenTelemetry
     When sessions are asked for by texts that are no ids

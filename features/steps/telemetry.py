@@ -126,6 +126,17 @@ def append_raising(context, moment):
     otel.listen()
 
 
+@when("a message is appended inside a span of the application's own, and its duration cannot be recorded")
+def append_unrecorded(context):
+    with mock.patch.object(telemetry._duration, "record", side_effect=RuntimeError(CONTENT)):  # noqa: SLF001
+        append_inside(context)
+
+
+@then("the span of the append has ended")
+def append_has_ended(context):
+    assert len(named("append_message")) == 1
+
+
 @then("the message is stored once")
 def stored_once(context):
     (message,) = context.world.service.get_messages(context.session.session_id)

@@ -96,10 +96,7 @@ def retried(system: str, error: StorageError) -> None:
         error: What the attempt before it met.
     """
     if INSTALLED:
-        try:
-            _retries.add(1, {"db.system.name": system, **_failure(error)})
-        except Exception as failed:  # noqa: BLE001 - whatever it is, the call is tried again
-            _passed_over(failed)
+        _told(_retries.add, 1, {"db.system.name": system, **_failure(error)})
 
 
 def _observed(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
@@ -160,22 +157,26 @@ class _Call:
             failure = _failure(error)
             self._attributes |= failure
             # Neither the error's text nor its traceback: an application's own error may quote a message.
-            self._span.set_attributes(failure)
-            self._span.set_status(trace.Status(trace.StatusCode.ERROR))
-        try:
-            _duration.record(seconds, self._attributes)
-            self._span.end()
-        except Exception as failed:  # noqa: BLE001 - whatever it is, the call has its result
-            _passed_over(failed)
-        finally:
-            if self._token is not None:
-                context.detach(self._token)
+            _told(self._span.set_attributes, failure)
+            _told(self._span.set_status, trace.Status(trace.StatusCode.ERROR))
+        _told(_duration.record, seconds, self._attributes)
+        _told(self._span.end)
+        if self._token is not None:
+            context.detach(self._token)
 
     def _names(self, session_id: object) -> None:
         try:
             self._span.set_attribute("gen_ai.conversation.id", checked_id("session_id", session_id))
         except InvalidInputError:
             return  # the call is not about one session, or what was given is no id and might be anything
+
+
+def _told(tell: Callable[..., object], *arguments: object) -> None:
+    """Tell the application's OpenTelemetry something; whatever it raises, the call has its result."""
+    try:
+        tell(*arguments)
+    except Exception as error:  # noqa: BLE001 - it is the application's, so it may be anything
+        _passed_over(error)
 
 
 def _passed_over(error: Exception) -> None:
