@@ -213,7 +213,32 @@ class ArchiveLimitError(ArchiveError):
 
 
 class ArchiveSignatureError(ArchiveError):
-    """The archive's signature is missing where one is required, or is not by a trusted key."""
+    """The archive's signature is missing where one is required, not valid, or not by a trusted key.
+
+    Attributes:
+        reason: What is wrong, in one word: `missing` (there is none), `malformed` (no signature file, or a damaged
+            one), `unknown_form` (a context or an algorithm that this release does not know), `untrusted` (a stranger's
+            key), `wrong` (the key that is named did not make it) or `other_archive` (a good one, of another archive).
+        problem: The same in words.
+        key_id: The key that the signature names; `None` where it is missing or cannot be read.
+        expected: For `other_archive`, the SHA-256 that was signed; else `None`.
+        found: For `other_archive`, the SHA-256 of this archive; else `None`.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        problem: str,
+        key_id: str | None = None,
+        expected: str | None = None,
+        found: str | None = None,
+    ) -> None:
+        super().__init__(f"The archive's signature is not accepted: {problem}.")
+        self.reason = reason
+        self.problem = problem
+        self.key_id = key_id
+        self.expected = expected
+        self.found = found
 
 
 class StorageError(SessionLedgerError):

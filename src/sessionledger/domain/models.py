@@ -6,11 +6,13 @@ counts are integers from 0 to 2⁶³-1; `cost` is an exact `Decimal`.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 
 from sessionledger.domain.content import ANY_JSON, JSON, OPENAI_CHAT, PARTS, TEXT
 from sessionledger.domain.errors import InvalidInputError
@@ -24,10 +26,19 @@ COST_PLACES = 10
 MAX_COST = Decimal(MAX_COUNT).scaleb(-COST_PLACES)
 """922,337,203.6854775807: a cost is kept as a whole number of 10⁻¹⁰ units, so that sums are exact on every database."""
 
+FIRST_TIME = datetime(1, 1, 2, tzinfo=UTC)
+LAST_TIME = datetime(9999, 12, 30, 23, 59, 59, 999999, tzinfo=UTC)
+"""A day within what Python has: PostgreSQL's driver reads times in the session's zone, and fails beyond it."""
+
+EXACT = Context(prec=40)
+"""For costs: the application's own decimal context may round to fewer digits than they have."""
+_PLACES = Decimal(1).scaleb(-COST_PLACES)
+
 COUNTS = ("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens")
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 _USUAL_WORDS = ROLES | {TEXT, PARTS, ANY_JSON, OPENAI_CHAT}
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
+_SHA256 = re.compile("[0-9a-f]{64}")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -69,6 +80,31 @@ def checked_word(field: str, value: object) -> str:
     return value
 
 
+def checked_role(role: object, format: str) -> str:  # noqa: A002 - the design's word
+    """Return `role` if it is one of the five, or a word of the format's framework.
+
+    Raises:
+        InvalidInputError: It is no word, or not one of the five in a format of our own.
+    """
+    word = checked_word("role", role)
+    if word not in ROLES and format in {TEXT, PARTS, ANY_JSON}:
+        raise InvalidInputError(
+            "role", f"must be one of {', '.join(sorted(ROLES))}, or a word of the format's framework"
+        )
+    return word
+
+
+def checked_sha256(field: str, value: object) -> str:
+    """Return `value` if it is a SHA-256 as 64 lower-case hexadecimal digits.
+
+    Raises:
+        InvalidInputError: It is not.
+    """
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+        raise InvalidInputError(field, "must be 64 hexadecimal digits")
+    return value
+
+
 def checked_count(field: str, value: object, minimum: int = 0) -> int:
     """Return `value` if it is an integer from `minimum` to 2⁶³-1.
 
@@ -79,6 +115,17 @@ def checked_count(field: str, value: object, minimum: int = 0) -> int:
         raise InvalidInputError(field, "must be an integer")
     if not minimum <= value <= MAX_COUNT:
         raise InvalidInputError(field, f"must be from {minimum} to {MAX_COUNT}")
+    return value
+
+
+def checked_flag(field: str, value: object) -> bool:
+    """Return `value` if it is `True` or `False`.
+
+    Raises:
+        InvalidInputError: It is not.
+    """
+    if not isinstance(value, bool):
+        raise InvalidInputError(field, "must be True or False")
     return value
 
 
@@ -98,26 +145,25 @@ def checked_cost(field: str, value: object) -> Decimal | None:
         raise InvalidInputError(field, "must be a number") from None
     if not cost.is_finite() or not 0 <= cost <= MAX_COST:
         raise InvalidInputError(field, f"must be from 0 to {MAX_COST}")
-    plain = cost.normalize() if cost % 1 else cost.quantize(Decimal(1))
-    if -int(plain.as_tuple().exponent) > COST_PLACES:
+    rounded = cost.quantize(_PLACES, context=EXACT)
+    if rounded != cost:
         raise InvalidInputError(field, f"must have at most {COST_PLACES} decimal places")
-    return plain
+    return rounded.normalize(EXACT) if EXACT.remainder(rounded, 1) else rounded.quantize(Decimal(1), context=EXACT)
 
 
 def checked_time(field: str, value: object) -> datetime:
     """Return an aware time in UTC.
 
     Raises:
-        InvalidInputError: It is no datetime, has no time zone, or is beyond the years 1 to 9999 in UTC.
+        InvalidInputError: It is no datetime, has no time zone, or is before `FIRST_TIME` or after `LAST_TIME`.
     """
-    if isinstance(value, datetime) and value.tzinfo is UTC:  # as every time that we made or read is
-        return value
-    if not isinstance(value, datetime) or value.utcoffset() is None:
+    if not isinstance(value, datetime) or value.tzinfo is None or value.utcoffset() is None:
         raise InvalidInputError(field, "must be a datetime with a time zone")
-    try:
-        return value.astimezone(UTC)
-    except OverflowError:
-        raise InvalidInputError(field, "must be a time from year 1 to 9999 in UTC") from None
+    with suppress(OverflowError):
+        at = value if value.tzinfo is UTC else value.astimezone(UTC)  # as every time that we made or read is
+        if FIRST_TIME <= at <= LAST_TIME:
+            return at
+    raise InvalidInputError(field, "must be a time from 0001-01-02 to 9999-12-30 in UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +229,11 @@ def add_usage(first: TokenUsage, second: TokenUsage) -> TokenUsage:
     """
     costs = [usage.cost for usage in (first, second) if usage.cost is not None]
     counts = {name: (getattr(first, name) or 0) + (getattr(second, name) or 0) for name in COUNTS}
-    return TokenUsage(**counts, cost=sum(costs, Decimal(0)) if costs else None)
+    return TokenUsage(**counts, cost=functools.reduce(EXACT.add, costs) if costs else None)
+
+
+NO_USAGE = TokenUsage(0, 0, 0, 0, 0)
+"""The totals of a session that has used nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +267,44 @@ class UsageRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class UsageSum:
+    """Token usage of an actor and a model, added up.
+
+    Attributes:
+        actor_name: Whose sessions; `None` where a session has no actor.
+        model: The model that was called; `None` where none was given.
+        imported: Whether it came with archives: history of another ledger, not spent here.
+        usage: The sum; a count that was never reported is 0, a cost `None`.
+        records: How many records it is the sum of.
+        sessions: Of how many sessions.
+    """
+
+    actor_name: str | None
+    model: str | None
+    imported: bool
+    usage: TokenUsage
+    records: int
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSource:
+    """Where an imported session came from.
+
+    Attributes:
+        session_id: Its id in the archive.
+        sha256: The archive's digest, 64 hexadecimal digits.
+    """
+
+    session_id: str
+    sha256: str
+
+    def __post_init__(self) -> None:
+        checked_id("session_id", self.session_id)
+        checked_sha256("sha256", self.sha256)
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """One conversation. Its `repr` tells its id, last sequence and version, and nothing that a person wrote.
 
@@ -234,6 +322,7 @@ class Session:
         created_at: When it was made.
         updated_at: When it was last appended to or updated.
         archived_at: When it was archived; `None` while it is active.
+        source: Where it was imported from; `None` if it was made here.
     """
 
     session_id: str
@@ -249,6 +338,7 @@ class Session:
     usage: TokenUsage = TokenUsage()
     version: int = 1
     archived_at: datetime | None = None
+    source: SessionSource | None = None
 
     def __post_init__(self) -> None:
         checked_id("session_id", self.session_id)
@@ -383,11 +473,12 @@ class ArchiveReceipt:
 
     Attributes:
         sha256: The digest in the archive's last line: of every byte before that line, 64 hexadecimal digits.
-        size: The archive's length in bytes, the last line included.
+        size: The archive's length in bytes, the last line included, before it is compressed.
         format_version: The archive's format version.
         sessions: How many sessions it holds.
         messages: How many messages.
         usage_records: How many records of token usage.
+        compressed_size: How many bytes were written to the file; `None` where nothing was compressed.
     """
 
     sha256: str
@@ -396,6 +487,26 @@ class ArchiveReceipt:
     sessions: int
     messages: int
     usage_records: int
+    compressed_size: int | None = None
 
     def __str__(self) -> str:
         return f"{self.sessions} session(s), {self.messages} message(s), {self.size} bytes, SHA-256 {self.sha256}"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReceipt:
+    """What an archive that was imported holds; the same answer each time.
+
+    Attributes:
+        sha256: The archive's digest.
+        session_ids: The ids that its sessions have here, in the archive's order.
+        messages: How many messages it holds.
+        usage_records: How many records of token usage.
+        signature_key_id: The id of the key that it is signed with; `None` where no signature was required.
+    """
+
+    sha256: str
+    session_ids: tuple[str, ...]
+    messages: int
+    usage_records: int
+    signature_key_id: str | None = None

@@ -21,13 +21,24 @@ that fails raises a `StorageError`. Any method may raise these two; only what el
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 from typing import BinaryIO, Final, Literal, Self, TypeAlias
 
+from sessionledger.domain.archive import ArchiveLimits, Compression, Follow, TrustedKey
 from sessionledger.domain.content import JSON
-from sessionledger.domain.models import ArchiveReceipt, NewMessage, Session, SessionMessage, SessionPage, TokenUsage
+from sessionledger.domain.models import (
+    ArchiveReceipt,
+    ImportReceipt,
+    NewMessage,
+    Session,
+    SessionMessage,
+    SessionPage,
+    TokenUsage,
+    UsageSum,
+)
 
 
 class Unset(Enum):
@@ -48,6 +59,7 @@ SessionOrder: TypeAlias = Literal["newest", "oldest", "updated"]
 Metadata: TypeAlias = Mapping[str, JSON]
 Usage: TypeAlias = TokenUsage | Mapping[str, object]
 Messages: TypeAlias = list[SessionMessage]  # inside the classes, `list` is the method
+UsageSums: TypeAlias = list[UsageSum]
 
 
 class SessionService(ABC):
@@ -240,38 +252,109 @@ class SessionService(ABC):
         """
 
     @abstractmethod
-    def export_session(self, session_id: str, file: BinaryIO) -> ArchiveReceipt:
-        """Write a session with its messages and token usage as an archive, in one consistent state.
+    def export_session(
+        self,
+        session_id: str,
+        file: BinaryIO,
+        *,
+        compression: Compression | None = None,
+        follow: Follow | None = None,
+    ) -> ArchiveReceipt:
+        """Write a session with its messages and token usage as an archive; see `export_sessions`."""
 
-        Memory stays bounded however long the session is. When an error is raised, what is in `file` is no archive.
+    @abstractmethod
+    def export_sessions(
+        self,
+        file: BinaryIO,
+        *,
+        session_ids: Collection[str] | None = None,
+        actor_name: str | None = None,
+        workspace: str | None = None,
+        include_archived: bool = True,
+        since: datetime | None = None,
+        compression: Compression | None = None,
+        follow: Follow | None = None,
+    ) -> ArchiveReceipt:
+        """Write sessions with their messages and token usage as one archive, in one consistent state.
+
+        Writers may go on beside it. Memory stays bounded however much there is. When an error is raised, what is in
+        `file` is no archive. Inside a transaction of the caller's, the state is consistent if that transaction is a
+        snapshot; otherwise a change meanwhile is an error.
 
         Args:
-            session_id: The session.
             file: A binary file open for writing; it is left open.
+            session_ids: Exactly these sessions, at most 10,000; `None` for all that the filters leave.
+            actor_name: Only those of this actor.
+            workspace: Only those of this workspace.
+            include_archived: Archived ones as well; by default, unlike in a listing, so that nothing is missing.
+            since: Only those appended to or updated at this time or later.
+            compression: `zstd` (needs the extra `archives`) or `gzip`; `None` for plain text.
+            follow: Is told, now and then, how far it is (an `ArchiveProgress`), in the thread that does the work.
 
         Raises:
-            SessionNotFoundError: There is no such session.
+            SessionNotFoundError: One of `session_ids` is not there.
+            StorageError: A content is no longer what was appended, or a session's counts are not those of its rows: no
+                import would accept the archive.
+            ImportError: The library of the compression is not installed.
         """
 
     @abstractmethod
-    def import_session(self, file: BinaryIO, *, as_copy: bool = False) -> Session:
-        """Read an archive of one session and store it, all or nothing.
+    def import_session(
+        self,
+        file: BinaryIO,
+        *,
+        as_copy: bool = False,
+        limits: ArchiveLimits | None = None,
+        signature: bytes | None = None,
+        trusted_keys: Collection[TrustedKey] = (),
+        follow: Follow | None = None,
+    ) -> Session:
+        """Read an archive of one session and return the session; see `import_sessions`.
 
-        The archive is verified whole before anything is written. Ids are fresh: derived from the archive's digest and
-        the namespace, so that importing the same archive again finds the first import and changes nothing. A key is
-        not taken over, because an id is derived from it. Imported token usage is history: it is kept with the session
-        and marked, and adds nothing to what this ledger spent.
+        Raises:
+            ArchiveFormatError: As `import_sessions`, or it holds another number of sessions than one.
+        """
+
+    @abstractmethod
+    def import_sessions(
+        self,
+        file: BinaryIO,
+        *,
+        as_copy: bool = False,
+        limits: ArchiveLimits | None = None,
+        signature: bytes | None = None,
+        trusted_keys: Collection[TrustedKey] = (),
+        follow: Follow | None = None,
+    ) -> ImportReceipt:
+        """Read an archive and store its sessions, all or nothing.
+
+        The archive is verified whole before anything is written, in one transaction: on SQLite other writers wait for
+        it, on PostgreSQL those who use a workspace that is new with it. Ids are fresh: derived from the archive's
+        digest and the namespace, so that importing the same archive again finds the first import and changes nothing.
+        A key is not taken over, because an id is derived from it. Where a session came from is kept as its `source`.
+        Imported token usage is history: it is kept with the session and marked, and adds nothing to what this ledger
+        spent (see `sum_token_usage`).
 
         Args:
-            file: A binary file open for reading; it is read from where it stands and left open.
+            file: A binary file open for reading, plain or compressed; it is read from where it stands to its end and
+                left open. A pipe is kept in a private temporary file, because it is read more than once.
             as_copy: Make one more copy, with random ids.
+            limits: How large the archive may be; by default those of `ArchiveLimits`.
+            signature: The bytes of the archive's `.sig` file.
+            trusted_keys: Where there are any, the archive must be signed with one of them.
+            follow: Is told, now and then, how far it is (an `ArchiveProgress`), in the thread that does the work.
+
+        Returns:
+            What the archive holds and under which ids; the same answer each time.
 
         Raises:
             SessionExistsError: Another namespace has created a session with the very id that is derived.
-            ArchiveFormatError: It is no archive, breaks a rule of the format, or holds more than one session.
+            ArchiveFormatError: It is no archive, or breaks a rule of the format.
             ArchiveVersionError: Its format version is newer or unknown.
             ArchiveChecksumError: It was changed or damaged.
             ArchiveLimitError: It is larger than the limits allow.
+            ArchiveSignatureError: It must be signed, and is not, or not so.
+            ImportError: A library that it needs is not installed: for zstd, or for signatures.
         """
 
     @abstractmethod
@@ -307,6 +390,28 @@ class SessionService(ABC):
         Raises:
             SessionNotFoundError: There is no such session.
             UsageConflictError: The usage id is recorded with other counts.
+        """
+
+    @abstractmethod
+    def sum_token_usage(
+        self, *, session_id: str | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> UsageSums:
+        """Return what was spent, added up by actor and model, apart from what was imported.
+
+        It is the sum of the ledger, so deleted sessions are in it: what was spent stays true. Records that came with an
+        archive (`imported`) are history of another ledger, and stand in sums of their own.
+
+        Args:
+            session_id: Only what is recorded under this id.
+            since: Only what was recorded at this time or later.
+            until: Only what was recorded before this time.
+
+        Returns:
+            The sums, ordered by actor, model and `imported`, with `None` first; an empty list where nothing is
+            recorded.
+
+        Raises:
+            InvalidInputError: A sum is beyond 2⁶³-1; ask for a shorter time.
         """
 
     @abstractmethod
@@ -427,12 +532,56 @@ class AsyncSessionService(ABC):
         """See `SessionService.get_messages`."""
 
     @abstractmethod
-    async def export_session(self, session_id: str, file: BinaryIO) -> ArchiveReceipt:
+    async def export_session(
+        self,
+        session_id: str,
+        file: BinaryIO,
+        *,
+        compression: Compression | None = None,
+        follow: Follow | None = None,
+    ) -> ArchiveReceipt:
         """See `SessionService.export_session`."""
 
     @abstractmethod
-    async def import_session(self, file: BinaryIO, *, as_copy: bool = False) -> Session:
+    async def export_sessions(
+        self,
+        file: BinaryIO,
+        *,
+        session_ids: Collection[str] | None = None,
+        actor_name: str | None = None,
+        workspace: str | None = None,
+        include_archived: bool = True,
+        since: datetime | None = None,
+        compression: Compression | None = None,
+        follow: Follow | None = None,
+    ) -> ArchiveReceipt:
+        """See `SessionService.export_sessions`."""
+
+    @abstractmethod
+    async def import_session(
+        self,
+        file: BinaryIO,
+        *,
+        as_copy: bool = False,
+        limits: ArchiveLimits | None = None,
+        signature: bytes | None = None,
+        trusted_keys: Collection[TrustedKey] = (),
+        follow: Follow | None = None,
+    ) -> Session:
         """See `SessionService.import_session`."""
+
+    @abstractmethod
+    async def import_sessions(
+        self,
+        file: BinaryIO,
+        *,
+        as_copy: bool = False,
+        limits: ArchiveLimits | None = None,
+        signature: bytes | None = None,
+        trusted_keys: Collection[TrustedKey] = (),
+        follow: Follow | None = None,
+    ) -> ImportReceipt:
+        """See `SessionService.import_sessions`."""
 
     @abstractmethod
     async def update_token_usage(
@@ -449,6 +598,12 @@ class AsyncSessionService(ABC):
         usage_id: str | None = None,
     ) -> TokenUsage:
         """See `SessionService.update_token_usage`."""
+
+    @abstractmethod
+    async def sum_token_usage(
+        self, *, session_id: str | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> UsageSums:
+        """See `SessionService.sum_token_usage`."""
 
     @abstractmethod
     async def close(self) -> None:
