@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sessionledger.domain.archive import ArchiveLimits, ArchiveProgress, ArchiveReader, SigningKey, TrustedKey
 from sessionledger.domain.errors import (
     ArchiveChecksumError,
     ArchiveError,
@@ -31,11 +32,14 @@ from sessionledger.domain.errors import (
 from sessionledger.domain.ids import message_id_for, new_id, session_id_for
 from sessionledger.domain.models import (
     ArchiveReceipt,
+    ImportReceipt,
     NewMessage,
     Session,
     SessionMessage,
     SessionPage,
+    SessionSource,
     TokenUsage,
+    UsageSum,
 )
 from sessionledger.domain.service import AsyncSessionService, SessionService
 from sessionledger.domain.verification import Finding, VerificationReport
@@ -52,12 +56,16 @@ __all__ = [
     "ArchiveError",
     "ArchiveFormatError",
     "ArchiveLimitError",
+    "ArchiveLimits",
+    "ArchiveProgress",
+    "ArchiveReader",
     "ArchiveReceipt",
     "ArchiveSignatureError",
     "ArchiveVersionError",
     "AsyncSessionService",
     "CommitOutcomeUnknownError",
     "Finding",
+    "ImportReceipt",
     "InvalidInputError",
     "MessageConflictError",
     "NewMessage",
@@ -70,11 +78,15 @@ __all__ = [
     "SessionNotFoundError",
     "SessionPage",
     "SessionService",
+    "SessionSource",
+    "SigningKey",
     "StorageError",
     "StorageFullError",
     "StorageUnavailableError",
     "TokenUsage",
+    "TrustedKey",
     "UsageConflictError",
+    "UsageSum",
     "VerificationReport",
     "VersionConflictError",
     "connect",

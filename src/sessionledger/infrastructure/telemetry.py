@@ -49,6 +49,7 @@ _TABLES = {
     "append_messages": "session_messages",
     "get_messages": "session_messages",
     "update_token_usage": "token_usage",
+    "sum_token_usage": "token_usage",
 }
 """What a call is about, where that is one table; an archive holds rows of several."""
 

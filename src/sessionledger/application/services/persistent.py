@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, aclosing, closing
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import aclosing, closing
+from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
-from sessionledger import __version__
-from sessionledger.application.services.files import seekable, write_all
+from sessionledger.application.services.archives import Export, Import
+from sessionledger.application.services.files import checked_file, in_thread, opened, opened_in_thread
 from sessionledger.application.services.work import SessionWork
-from sessionledger.domain.archive import ArchiveReader, ArchiveWriter
+from sessionledger.domain.archive import (
+    ArchiveFile,
+    ArchiveLimits,
+    Compression,
+    Follow,
+    TrustedKey,
+    checked_compression,
+)
 from sessionledger.domain.content import JSON
 from sessionledger.domain.errors import SchemaRevisionError
-from sessionledger.domain.models import ArchiveReceipt, NewMessage, Session, SessionMessage, SessionPage, TokenUsage
+from sessionledger.domain.models import (
+    ArchiveReceipt,
+    ImportReceipt,
+    NewMessage,
+    Session,
+    SessionMessage,
+    SessionPage,
+    TokenUsage,
+)
 from sessionledger.domain.service import (
     UNSET,
     AsyncSessionService,
@@ -25,18 +40,14 @@ from sessionledger.domain.service import (
     SessionService,
     Unset,
     Usage,
+    UsageSums,
 )
 from sessionledger.infrastructure.database.dialects import create_file
 from sessionledger.infrastructure.database.engine import Database, JoinedDatabase
-from sessionledger.infrastructure.database.revision import EXPECTED
 from sessionledger.infrastructure.telemetry import observed
 
 if TYPE_CHECKING:
     from sessionledger.infrastructure.database.aio import AsyncDatabase, AsyncJoinedDatabase
-
-log = logging.getLogger(__name__)
-
-GENERATOR = f"sessionledger {__version__}"
 
 
 @observed
@@ -225,19 +236,79 @@ class PersistentSessionService(SessionService):
             self._work.get_messages(session_id, after=after, before=before, limit=limit, last=last)
         )
 
-    def export_session(self, session_id: str, file: BinaryIO) -> ArchiveReceipt:
+    def export_session(
+        self,
+        session_id: str,
+        file: BinaryIO,
+        *,
+        compression: Compression | None = None,
+        follow: Follow | None = None,
+    ) -> ArchiveReceipt:
         """See `SessionService.export_session`."""
-        writer = ArchiveWriter(GENERATOR, EXPECTED)
-        with closing(self._database.stream(self._work.export_session(session_id, writer))) as stream:
-            for lines in stream:
-                write_all(file, lines)
-        return _exported(session_id, writer.receipt())
+        return self._write(Export(self.namespace, session_ids=[session_id], follow=follow), file, compression)
 
-    def import_session(self, file: BinaryIO, *, as_copy: bool = False) -> Session:
+    def export_sessions(
+        self,
+        file: BinaryIO,
+        *,
+        session_ids: Collection[str] | None = None,
+        actor_name: str | None = None,
+        workspace: str | None = None,
+        include_archived: bool = True,
+        since: datetime | None = None,
+        compression: Compression | None = None,
+        follow: Follow | None = None,
+    ) -> ArchiveReceipt:
+        """See `SessionService.export_sessions`."""
+        export = Export(
+            self.namespace,
+            session_ids=session_ids,
+            actor_name=actor_name,
+            workspace=workspace,
+            include_archived=include_archived,
+            since=since,
+            follow=follow,
+        )
+        return self._write(export, file, compression)
+
+    def _write(self, export: Export, file: BinaryIO, compression: Compression | None) -> ArchiveReceipt:
+        archive = ArchiveFile(checked_file(file, "write"), checked_compression(compression))
+        with closing(self._database.stream(export)) as pieces:
+            for piece in pieces:
+                archive.write(piece)
+                del piece  # the next one is made without this one in memory
+        archive.finish()
+        return export.receipt(archive.compressed_size)
+
+    def import_session(
+        self,
+        file: BinaryIO,
+        *,
+        as_copy: bool = False,
+        limits: ArchiveLimits | None = None,
+        signature: bytes | None = None,
+        trusted_keys: Collection[TrustedKey] = (),
+        follow: Follow | None = None,
+    ) -> Session:
         """See `SessionService.import_session`."""
-        with seekable(file) as readable:
-            archive = ArchiveReader(readable)
-            return _imported(self._database.write(*self._work.import_session(archive, as_copy=as_copy)))
+        with opened(file, limits, signature, trusted_keys, follow) as archive:
+            work = Import(archive, self.namespace, as_copy=as_copy)
+            return work.committed(self._database.write(work.one_session(), work.ids))
+
+    def import_sessions(
+        self,
+        file: BinaryIO,
+        *,
+        as_copy: bool = False,
+        limits: ArchiveLimits | None = None,
+        signature: bytes | None = None,
+        trusted_keys: Collection[TrustedKey] = (),
+        follow: Follow | None = None,
+    ) -> ImportReceipt:
+        """See `SessionService.import_sessions`."""
+        with opened(file, limits, signature, trusted_keys, follow) as archive:
+            work = Import(archive, self.namespace, as_copy=as_copy)
+            return work.committed(self._database.write(work, work.ids))
 
     def update_token_usage(
         self,
@@ -255,6 +326,12 @@ class PersistentSessionService(SessionService):
         """See `SessionService.update_token_usage`."""
         usage = TokenUsage(input_tokens, output_tokens, cached_input_tokens, cache_write_tokens, reasoning_tokens, cost)
         return self._database.write(*self._work.update_token_usage(session_id, usage, model=model, usage_id=usage_id))
+
+    def sum_token_usage(
+        self, *, session_id: str | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> UsageSums:
+        """See `SessionService.sum_token_usage`."""
+        return self._database.read(self._work.sum_token_usage(session_id=session_id, since=since, until=until))
 
     def close(self) -> None:
         """See `SessionService.close`."""
@@ -441,20 +518,79 @@ class AsyncPersistentSessionService(AsyncSessionService):
             self._work.get_messages(session_id, after=after, before=before, limit=limit, last=last)
         )
 
-    async def export_session(self, session_id: str, file: BinaryIO) -> ArchiveReceipt:
+    async def export_session(
+        self,
+        session_id: str,
+        file: BinaryIO,
+        *,
+        compression: Compression | None = None,
+        follow: Follow | None = None,
+    ) -> ArchiveReceipt:
         """See `SessionService.export_session`."""
-        writer = ArchiveWriter(GENERATOR, EXPECTED)
-        async with aclosing(self._database.stream(self._work.export_session(session_id, writer))) as stream:
-            async for lines in stream:
-                await asyncio.to_thread(write_all, file, lines)
-        return _exported(session_id, writer.receipt())
+        return await self._write(Export(self.namespace, session_ids=[session_id], follow=follow), file, compression)
 
-    async def import_session(self, file: BinaryIO, *, as_copy: bool = False) -> Session:
+    async def export_sessions(
+        self,
+        file: BinaryIO,
+        *,
+        session_ids: Collection[str] | None = None,
+        actor_name: str | None = None,
+        workspace: str | None = None,
+        include_archived: bool = True,
+        since: datetime | None = None,
+        compression: Compression | None = None,
+        follow: Follow | None = None,
+    ) -> ArchiveReceipt:
+        """See `SessionService.export_sessions`."""
+        export = Export(
+            self.namespace,
+            session_ids=session_ids,
+            actor_name=actor_name,
+            workspace=workspace,
+            include_archived=include_archived,
+            since=since,
+            follow=follow,
+        )
+        return await self._write(export, file, compression)
+
+    async def _write(self, export: Export, file: BinaryIO, compression: Compression | None) -> ArchiveReceipt:
+        archive = ArchiveFile(checked_file(file, "write"), checked_compression(compression))
+        async with aclosing(self._database.stream(export)) as pieces:
+            async for piece in pieces:
+                await in_thread(partial(archive.write, piece))
+                del piece
+        await in_thread(archive.finish)
+        return export.receipt(archive.compressed_size)
+
+    async def import_session(
+        self,
+        file: BinaryIO,
+        *,
+        as_copy: bool = False,
+        limits: ArchiveLimits | None = None,
+        signature: bytes | None = None,
+        trusted_keys: Collection[TrustedKey] = (),
+        follow: Follow | None = None,
+    ) -> Session:
         """See `SessionService.import_session`."""
-        with ExitStack() as stack:
-            readable = await asyncio.to_thread(stack.enter_context, seekable(file))
-            archive = await asyncio.to_thread(ArchiveReader, readable)
-            return _imported(await self._database.write(*self._work.import_session(archive, as_copy=as_copy)))
+        async with opened_in_thread(file, limits, signature, trusted_keys, follow) as archive:
+            work = Import(archive, self.namespace, as_copy=as_copy)
+            return work.committed(await self._database.write(work.one_session(), work.ids))
+
+    async def import_sessions(
+        self,
+        file: BinaryIO,
+        *,
+        as_copy: bool = False,
+        limits: ArchiveLimits | None = None,
+        signature: bytes | None = None,
+        trusted_keys: Collection[TrustedKey] = (),
+        follow: Follow | None = None,
+    ) -> ImportReceipt:
+        """See `SessionService.import_sessions`."""
+        async with opened_in_thread(file, limits, signature, trusted_keys, follow) as archive:
+            work = Import(archive, self.namespace, as_copy=as_copy)
+            return work.committed(await self._database.write(work, work.ids))
 
     async def update_token_usage(
         self,
@@ -475,16 +611,12 @@ class AsyncPersistentSessionService(AsyncSessionService):
             *self._work.update_token_usage(session_id, usage, model=model, usage_id=usage_id)
         )
 
+    async def sum_token_usage(
+        self, *, session_id: str | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> UsageSums:
+        """See `SessionService.sum_token_usage`."""
+        return await self._database.read(self._work.sum_token_usage(session_id=session_id, since=since, until=until))
+
     async def close(self) -> None:
         """See `SessionService.close`."""
         await self._database.close()
-
-
-def _exported(session_id: str, receipt: ArchiveReceipt) -> ArchiveReceipt:
-    log.info("Exported session %s: %d message(s), %d bytes", session_id, receipt.messages, receipt.size)
-    return receipt
-
-
-def _imported(session: Session) -> Session:
-    log.info("Imported session %s: %d message(s)", session.session_id, session.last_sequence)
-    return session

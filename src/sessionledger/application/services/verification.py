@@ -26,9 +26,11 @@ from sessionledger.domain.ids import checked_id, session_id_for
 from sessionledger.domain.models import (
     COST_PLACES,
     COUNTS,
+    EXACT,
     MAX_TITLE,
     Session,
     SessionMessage,
+    SessionSource,
     TokenUsage,
     UsageRecord,
     checked_count,
@@ -229,11 +231,13 @@ class _Verification:
 
     def _take_usage(self, row: Row) -> None:
         self._counts["usage_records"] += 1
+        record = None
         try:
             record = _usage_record(row)
+        except _NotCanonical as found:
+            self._find("canonical", str(found), row, "session_id", "usage_id")
         except InvalidInputError as error:
             self._find("value", str(error), row, "session_id", "usage_id")
-            record = None
         session = self._seen.session
         if session is None or row.namespace != session.namespace:
             self._counts["of_deleted_sessions"] += 1
@@ -271,6 +275,8 @@ class _NotCanonical(Exception):  # noqa: N818 - it becomes a finding, never an e
 
 
 def _session(row: Row) -> Session:
+    source = (row.source_session_id, row.source_sha256)
+    _unknown_fields(row)
     return Session(
         session_id=row.session_id,
         namespace=row.namespace,
@@ -285,6 +291,7 @@ def _session(row: Row) -> Session:
         usage=_usage(row),
         version=row.version,
         archived_at=None if row.archived_at is None else _time("archived_at", row.archived_at),
+        source=None if source == (None, None) else SessionSource(*source),
     )
 
 
@@ -301,12 +308,14 @@ def _check_message(row: Row) -> None:
         tool_call_id=row.tool_call_id,
     )
     _value("metadata", row.metadata, MAX_METADATA_BYTES, dict)
+    _unknown_fields(row)
     check_format(_value("content", row.content, MAX_CONTENT_BYTES), row.format)
 
 
 def _usage_record(row: Row) -> UsageRecord:
     checked_id("session_id", row.session_id)
     checked_name("namespace", row.namespace)
+    _unknown_fields(row)
     return UsageRecord(
         usage_id=row.usage_id,
         usage=_usage(row),
@@ -321,8 +330,13 @@ def _usage(row: Row) -> TokenUsage:
     """Counts; those that are always reported are 0 where a record of an older release has none."""
     counts = {name: getattr(row, name) for name in COUNTS}
     counts |= {name: 0 for name in COUNTS[:2] if counts[name] is None}
-    cost = None if row.cost is None else Decimal(checked_count("cost", row.cost)).scaleb(-COST_PLACES)
+    cost = None if row.cost is None else Decimal(checked_count("cost", row.cost)).scaleb(-COST_PLACES, EXACT)
     return TokenUsage(**counts, cost=cost)
+
+
+def _unknown_fields(row: Row) -> None:
+    if row.unknown_fields is not None:
+        _value("unknown_fields", row.unknown_fields, MAX_METADATA_BYTES, dict)
 
 
 def _value(name: str, text: object, max_bytes: int, kind: type = object) -> JSON:

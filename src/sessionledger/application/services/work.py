@@ -9,39 +9,37 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar, cast, get_args
 
-from sessionledger.domain.archive import ArchiveReader, ArchiveWriter, batches
 from sessionledger.domain.content import (
-    ANY_JSON,
-    PARTS,
-    TEXT,
     canonical,
     canonical_object,
     check_format,
     default_format,
 )
 from sessionledger.domain.errors import InvalidInputError, SessionExistsError, SessionNotFoundError
-from sessionledger.domain.ids import checked_id, derived_id, new_id, session_id_for
+from sessionledger.domain.ids import checked_id, new_id, session_id_for
 from sessionledger.domain.models import (
     MAX_TITLE,
-    ROLES,
+    NO_USAGE,
     NewMessage,
     Session,
     SessionPage,
     TokenUsage,
     UsageRecord,
     checked_count,
+    checked_flag,
     checked_name,
     checked_optional_name,
+    checked_role,
     checked_time,
     checked_word,
     now,
 )
-from sessionledger.domain.service import UNSET, Messages, Metadata, SessionOrder, Unset
+from sessionledger.domain.service import UNSET, Messages, Metadata, SessionOrder, Unset, UsageSums
 from sessionledger.infrastructure.database import UnitOfWork
 from sessionledger.infrastructure.database.repositories import WORKSPACE, PossibleReplay
 from sessionledger.infrastructure.database.rows import MessageDraft
@@ -52,7 +50,6 @@ Write = tuple[Work[T], tuple[str, ...]]
 
 MAX_PAGE = 1000
 MAX_BATCH = 10_000
-BATCH = 500
 
 
 class SessionWork:
@@ -76,13 +73,13 @@ class SessionWork:
         fresh = key is None and session_id is None
 
         def work(unit: UnitOfWork) -> Session:
-            if self._stored(unit, session):
-                return session if fresh else self._settled(unit, session)
+            if stored(unit, session):
+                return session if fresh else settled(unit, session)
             # Taken: by an earlier attempt of this very call, whose answer was lost, or by somebody else.
-            found = self._found(unit, session.session_id)
-            if replace(found, usage=session.usage) != session:
+            there = found(unit, self.namespace, session.session_id)
+            if replace(there, usage=session.usage) != session:
                 raise SessionExistsError(session.session_id)
-            return found
+            return there
 
         return work, (session.session_id,)
 
@@ -99,10 +96,10 @@ class SessionWork:
         session = self._new_session(actor_name, checked_name("key", key), title, metadata, workspace, None)
 
         def work(unit: UnitOfWork) -> Session:
-            found = unit.sessions.find_by_id(self.namespace, session.session_id)
-            if found is None and self._stored(unit, session):
-                return self._settled(unit, session)
-            return found or self._found(unit, session.session_id)
+            there = unit.sessions.find_by_id(self.namespace, session.session_id)
+            if there is None and stored(unit, session):
+                return settled(unit, session)
+            return there or found(unit, self.namespace, session.session_id)
 
         return work, (session.session_id,)
 
@@ -130,8 +127,7 @@ class SessionWork:
         """See `SessionService.list`."""
         checked_optional_name("actor_name", actor_name)
         checked_optional_name("workspace", workspace, MAX_TITLE)
-        if not isinstance(include_archived, bool):
-            raise InvalidInputError("include_archived", "must be True or False")
+        checked_flag("include_archived", include_archived)
         if order not in get_args(SessionOrder):
             raise InvalidInputError("order", f"must be one of {', '.join(get_args(SessionOrder))}")
         if checked_count("limit", limit, minimum=1) > MAX_PAGE:
@@ -179,9 +175,7 @@ class SessionWork:
         if metadata is not UNSET:
             changes["metadata"] = canonical_object("metadata", metadata).value
         if archived is not UNSET:
-            if not isinstance(archived, bool):
-                raise InvalidInputError("archived", "must be True or False")
-            changes["archived_at"] = at if archived else None
+            changes["archived_at"] = at if checked_flag("archived", archived) else None
 
         def work(unit: UnitOfWork) -> Session:
             if unit.replaying:  # the answer of an earlier attempt was lost; a second one must not count the version up
@@ -271,63 +265,14 @@ class SessionWork:
 
         return work, (record.usage_id,)
 
-    def export_session(self, session_id: str, writer: ArchiveWriter) -> Work[Iterator[bytes]]:
-        """See `SessionService.export_session`; the work yields the archive's bytes."""
-        checked_id("session_id", session_id)
-
-        def work(unit: UnitOfWork) -> Iterator[bytes]:
-            session = unit.sessions.get_by_id(self.namespace, session_id)
-            usage_records = unit.token_usage.count_for_session(self.namespace, session_id)
-            yield writer.header(sessions=1, messages=session.last_sequence, usage_records=usage_records)
-            yield writer.session(session)
-            for after in range(0, session.last_sequence, BATCH):
-                messages = unit.messages.get_for_session(self.namespace, session_id, after=after, limit=BATCH)
-                yield b"".join(map(writer.message, messages))
-            records = unit.token_usage.get_for_session(self.namespace, session_id, limit=BATCH)
-            while records:
-                yield b"".join(map(writer.usage, records))
-                last = records[-1].usage_id
-                records = unit.token_usage.get_for_session(self.namespace, session_id, after=last, limit=BATCH)
-            yield writer.footer()
-
-        return work
-
-    def import_session(self, archive: ArchiveReader, *, as_copy: bool) -> Write[Session]:
-        """See `SessionService.import_session`; the archive has been verified."""
-        source = archive.session
-        session_id = new_id() if as_copy else derived_id("import", self.namespace, archive.sha256, source.session_id)
-        session = replace(source, session_id=session_id, namespace=self.namespace, key=None)
-
-        def work(unit: UnitOfWork) -> Session:
-            if not self._stored(unit, session):
-                return self._found(unit, session_id)
-            for messages in batches(archive.messages(), BATCH):
-                unit.messages.restore(
-                    [
-                        replace(
-                            message,
-                            session_id=session_id,
-                            message_id=derived_id(session_id, message.message_id),
-                        )
-                        for message in messages
-                    ]
-                )
-            for records in batches(archive.usage_records(), BATCH):
-                unit.token_usage.restore(
-                    self.namespace,
-                    session_id,
-                    [
-                        replace(
-                            record,
-                            usage_id=derived_id(session_id, record.usage_id),
-                            message_id=record.message_id and derived_id(session_id, record.message_id),
-                        )
-                        for record in records
-                    ],
-                )
-            return self._settled(unit, session)
-
-        return work, (session_id,)
+    def sum_token_usage(
+        self, *, session_id: str | None, since: datetime | None, until: datetime | None
+    ) -> Work[UsageSums]:
+        """See `SessionService.sum_token_usage`."""
+        if session_id is not None:
+            checked_id("session_id", session_id)
+        times = [None if at is None else checked_time(name, at) for name, at in (("since", since), ("until", until))]
+        return lambda unit: unit.token_usage.sums(self.namespace, session_id, *times)
 
     def _new_session(
         self,
@@ -353,33 +298,37 @@ class SessionWork:
             actor_name=checked_optional_name("actor_name", actor_name),
             metadata=canonical_object("metadata", metadata).value,
             workspace=checked_optional_name("workspace", workspace, MAX_TITLE),
-            usage=TokenUsage(0, 0, 0, 0, 0),
+            usage=NO_USAGE,
         )
 
-    def _stored(self, unit: UnitOfWork, session: Session) -> bool:
-        workspace_id = session.workspace and unit.resources.register(
-            self.namespace, WORKSPACE, session.workspace, at=session.created_at
-        )
-        return unit.sessions.create(session, workspace_id)
 
-    def _found(self, unit: UnitOfWork, session_id: str) -> Session:
-        """The session that has an id which is taken; of another namespace's, only that it is taken is told."""
-        found = unit.sessions.find_by_id(self.namespace, session_id)
-        if found is None:
-            raise SessionExistsError(session_id)
-        return found
+def stored(unit: UnitOfWork, session: Session, unknown: str | None = None) -> bool:
+    """Store a session and its workspace; `False` if its id is taken."""
+    workspace_id = session.workspace and unit.resources.register(
+        session.namespace, WORKSPACE, session.workspace, at=session.created_at
+    )
+    return unit.sessions.create(session, workspace_id, unknown)
 
-    def _settled(self, unit: UnitOfWork, session: Session) -> Session:
-        """Bring a new session's totals to the ledger's: a deleted one with the same id may have left records there.
 
-        Left by another namespace, they keep the id taken: a usage id of ours would meet theirs.
-        """
-        if unit.token_usage.is_anothers(self.namespace, session.session_id):
-            raise SessionExistsError(session.session_id)
-        usage = unit.token_usage.totals(self.namespace, session.session_id)
-        if usage != session.usage:
-            unit.sessions.set_usage(self.namespace, session.session_id, usage)
-        return replace(session, usage=usage)
+def found(unit: UnitOfWork, namespace: str, session_id: str) -> Session:
+    """The session that has an id which is taken; of another namespace's, only that it is taken is told."""
+    session = unit.sessions.find_by_id(namespace, session_id)
+    if session is None:
+        raise SessionExistsError(session_id)
+    return session
+
+
+def settled(unit: UnitOfWork, session: Session) -> Session:
+    """Bring a new session's totals to the ledger's: a deleted one with the same id may have left records there.
+
+    Left by another namespace, they keep the id taken: a usage id of ours would meet theirs.
+    """
+    if unit.token_usage.is_anothers(session.namespace, session.session_id):
+        raise SessionExistsError(session.session_id)
+    usage = unit.token_usage.totals(session.namespace, session.session_id)
+    if usage != session.usage:
+        unit.sessions.set_usage(session.namespace, session.session_id, usage)
+    return replace(session, usage=usage)
 
 
 def _draft(message: NewMessage, at: datetime) -> MessageDraft:
@@ -387,11 +336,7 @@ def _draft(message: NewMessage, at: datetime) -> MessageDraft:
     content = canonical("content", message.content)
     format_name = default_format(message.content) if message.format is None else checked_word("format", message.format)
     check_format(message.content, format_name)
-    role = checked_word("role", message.role)
-    if role not in ROLES and format_name in {TEXT, PARTS, ANY_JSON}:
-        raise InvalidInputError(
-            "role", f"must be one of {', '.join(sorted(ROLES))}, or a word of the format's framework"
-        )
+    role = checked_role(message.role, format_name)
     message_id = new_id() if message.message_id is None else checked_id("message_id", message.message_id)
     model = checked_optional_name("model", message.model)
     usage = None

@@ -83,6 +83,7 @@ class AsyncDatabase(SchemaCheck):
                 steps = await connection.run_sync(_isolated(call.perform, self.dialect.reading))
                 async for step in _stepped(connection, steps):
                     yield step
+                    del step  # as in `_stepped`
             finally:
                 await _settled(connection.close(), lambda: False, self._left)
 
@@ -141,6 +142,7 @@ class AsyncJoinedDatabase:
             steps = await self._connection.run_sync(call.join)
             async for step in _stepped(self._connection, steps):
                 yield step
+                del step
 
     async def close(self) -> None:
         """Do nothing: the connection is the caller's."""
@@ -154,6 +156,7 @@ async def _stepped(connection: AsyncConnection, steps: Iterator[T]) -> AsyncGene
     end = object()
     while (step := await connection.run_sync(lambda _: next(steps, end))) is not end:
         yield step  # type: ignore[misc]  # not `end`, so a T
+        del step  # the next one is made without this one in memory
 
 
 def _isolated(work: Callable[[Connection], T], options: Mapping[str, Any]) -> Callable[[Connection], T]:

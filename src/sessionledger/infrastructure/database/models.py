@@ -37,7 +37,7 @@ from sqlalchemy.types import TypeEngine
 from sessionledger.domain.content import JSON, CanonicalJSON, canonical
 from sessionledger.domain.errors import StorageError
 from sessionledger.domain.ids import new_id
-from sessionledger.domain.models import COST_PLACES, MAX_COUNT, MAX_NAME, MAX_TITLE, MAX_WORD, now
+from sessionledger.domain.models import COST_PLACES, EXACT, MAX_COUNT, MAX_NAME, MAX_TITLE, MAX_WORD, now
 
 # Text that is compared and sorted by its bytes: bulk load took 9.9 s so, and 13.9 s with a locale's collation.
 Id: TypeEngine[str] = String(26).with_variant(String(26, collation="C"), "postgresql")
@@ -126,7 +126,7 @@ class Cost(TypeDecorator[Decimal]):
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> int | None:  # noqa: ARG002
         """Write a cost."""
-        return None if value is None else int(value.scaleb(COST_PLACES))
+        return None if value is None else int(value.scaleb(COST_PLACES, EXACT))
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> Decimal | None:  # noqa: ARG002
         """Read a cost.
@@ -135,7 +135,7 @@ class Cost(TypeDecorator[Decimal]):
             StorageError: It is no number.
         """
         try:
-            return None if value is None else Decimal(value).scaleb(-COST_PLACES)
+            return None if value is None else Decimal(value).scaleb(-COST_PLACES, EXACT)
         except (InvalidOperation, TypeError, ValueError):
             raise _unreadable("cost") from None
 
@@ -217,6 +217,9 @@ class SessionModel(Model):
     cache_write_tokens: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     reasoning_tokens: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     cost: Mapped[Decimal | None]
+    source_session_id: Mapped[str | None] = mapped_column(Id)
+    source_sha256: Mapped[str | None] = mapped_column(String(64))
+    unknown_fields: Mapped[str | None] = mapped_column(Text)
 
 
 class SessionMessageModel(Model):
@@ -238,6 +241,7 @@ class SessionMessageModel(Model):
     created_at: Mapped[datetime] = mapped_column(default=now)
     format: Mapped[str] = mapped_column(Word, default="json", server_default="json")
     content_sha256: Mapped[str | None] = mapped_column(String(64))
+    unknown_fields: Mapped[str | None] = mapped_column(Text)
 
 
 class TokenUsageModel(Model):
@@ -263,6 +267,7 @@ class TokenUsageModel(Model):
     cost: Mapped[Decimal | None]
     imported: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     recorded_at: Mapped[datetime] = mapped_column(default=now)
+    unknown_fields: Mapped[str | None] = mapped_column(Text)
 
 
 class CompatibleRevisionModel(Model):

@@ -17,6 +17,7 @@ REVISIONS = (
     "a7_004_token_usage",
     "a7_005_listing_indexes",
     "a7_006_compatible_revisions",
+    "a7_007_imports",
 )
 """Every revision of this release, oldest first; a test compares it with the migrations."""
 

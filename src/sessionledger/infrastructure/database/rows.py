@@ -10,9 +10,28 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Row
 
-from sessionledger.domain.content import CanonicalJSON, canonical
+from sessionledger.domain.archive import LedgerRecord, MessageRecord, SessionRecord
+from sessionledger.domain.content import (
+    ANY_JSON,
+    JSON,
+    TEXT,
+    CanonicalJSON,
+    canonical,
+    canonical_object,
+    check_format,
+    parse,
+    sha256_of,
+)
 from sessionledger.domain.errors import InvalidInputError, StorageError
-from sessionledger.domain.models import COUNTS, Session, SessionMessage, TokenUsage, UsageRecord
+from sessionledger.domain.ids import derived_id
+from sessionledger.domain.models import (
+    COUNTS,
+    Session,
+    SessionMessage,
+    SessionSource,
+    TokenUsage,
+    UsageRecord,
+)
 
 T = TypeVar("T")
 
@@ -77,6 +96,10 @@ def totals(row: Row[Any]) -> TokenUsage:
 @_readable
 def session(row: Row[Any]) -> Session:
     """A session, from a row of `sessions` with the name of its workspace."""
+    return _session(row, row.metadata)
+
+
+def _session(row: Row[Any], metadata: JSON) -> Session:
     return Session(
         session_id=row.session_id,
         namespace=row.namespace,
@@ -85,13 +108,75 @@ def session(row: Row[Any]) -> Session:
         key=row.key,
         title=row.title,
         actor_name=row.actor_name,
-        metadata=row.metadata,
+        metadata=metadata,
         workspace=row.workspace,
         last_sequence=row.last_sequence,
         usage=totals(row),
         version=row.version,
         archived_at=row.archived_at,
+        source=None if row.source_sha256 is None else SessionSource(row.source_session_id, row.source_sha256),
     )
+
+
+@_readable
+def session_record(row: Row[Any]) -> SessionRecord:
+    """A session for an archive, its metadata still as it is stored (`metadata_text`)."""
+    metadata = canonical_object("metadata", parse("metadata", row.metadata_text)).value
+    return SessionRecord(_session(row, metadata), row.unknown_fields)
+
+
+def message_record(row: Row[Any]) -> MessageRecord:
+    """A message for an archive, its JSON as canonical text.
+
+    Raises:
+        StorageError: Its content is not what was appended, or breaks a rule: no import would accept the archive.
+    """
+    try:
+        return _message_record(row)
+    except InvalidInputError as error:
+        raise StorageError(
+            f"Message {row.message_id} of session {row.session_id} cannot be exported: {error}"
+        ) from None
+
+
+def _message_record(row: Row[Any]) -> MessageRecord:
+    """What was appended is canonical, and proves it by its hash.
+
+    The formats `text` and `json` are also those that a migration gave to rows of before, which nobody has held to the
+    rules; so these are.
+    """
+    content, metadata = row.content, row.metadata
+    if not isinstance(content, str) or not isinstance(metadata, str):  # SQLite keeps whatever it was given
+        raise InvalidInputError("content", "or its metadata is no text; run: sessionledger verify")
+    content_sha256 = sha256_of(content)
+    if row.content_sha256 not in {None, content_sha256}:
+        raise InvalidInputError("content", "is not what was appended; run: sessionledger verify")
+    if row.content_sha256 is None or row.format in {TEXT, ANY_JSON}:
+        value = parse("content", content)
+        check_format(value, row.format)
+        found = canonical("content", value)
+        content, content_sha256 = found.text, found.sha256
+    if metadata != "{}":
+        metadata = canonical_object("metadata", parse("metadata", metadata)).text
+    return MessageRecord(
+        message_id=row.message_id,
+        session_id=row.session_id,
+        sequence=row.sequence,
+        role=row.role,
+        content=content,
+        format=row.format,
+        content_sha256=content_sha256,
+        created_at=row.created_at,
+        tool_call_id=row.tool_call_id,
+        metadata=metadata,
+        unknown=row.unknown_fields,
+    )
+
+
+@_readable
+def ledger_record(row: Row[Any]) -> LedgerRecord:
+    """A record of token usage for an archive."""
+    return LedgerRecord(row.session_id, usage_record(row), row.unknown_fields)
 
 
 @_readable
@@ -130,8 +215,9 @@ def usage_record(row: Row[Any]) -> UsageRecord:
     )
 
 
-def session_row(session: Session, workspace_id: str | None) -> dict[str, Any]:
+def session_row(session: Session, workspace_id: str | None, unknown: str | None = None) -> dict[str, Any]:
     """The row of a session."""
+    source = session.source
     return {
         "session_id": session.session_id,
         "namespace": session.namespace,
@@ -145,23 +231,43 @@ def session_row(session: Session, workspace_id: str | None) -> dict[str, Any]:
         "workspace": workspace_id,
         "version": session.version,
         "archived_at": session.archived_at,
+        "source_session_id": source and source.session_id,
+        "source_sha256": source and source.sha256,
+        "unknown_fields": unknown,
         **usage_row(session.usage),
     }
 
 
-def message_row(message: SessionMessage, draft: MessageDraft | None = None) -> dict[str, Any]:
-    """The row of a message; a draft's JSON is canonical already."""
+def message_row(message: SessionMessage, draft: MessageDraft) -> dict[str, Any]:
+    """The row of a message from its draft, whose JSON is canonical already."""
     return {
         "message_id": message.message_id,
         "session_id": message.session_id,
         "sequence": message.sequence,
         "role": message.role,
-        "content": draft.content if draft else message.content,
+        "content": draft.content,
         "tool_call_id": message.tool_call_id,
-        "metadata": draft.metadata if draft else message.metadata,
+        "metadata": draft.metadata,
         "created_at": message.created_at,
         "format": message.format,
         "content_sha256": message.content_sha256,
+    }
+
+
+def restored_message_row(session_id: str, message: MessageRecord) -> dict[str, Any]:
+    """The row of a message from an archive, under its session's new id."""
+    return {
+        "message_id": derived_id(session_id, message.message_id),
+        "session_id": session_id,
+        "sequence": message.sequence,
+        "role": message.role,
+        "content": CanonicalJSON(None, message.content),
+        "tool_call_id": message.tool_call_id,
+        "metadata": CanonicalJSON(None, message.metadata),
+        "created_at": message.created_at,
+        "format": message.format,
+        "content_sha256": message.content_sha256,
+        "unknown_fields": message.unknown,
     }
 
 
@@ -178,6 +284,18 @@ def usage_record_row(namespace: str, session_id: str, record: UsageRecord) -> di
         "recorded_at": record.recorded_at,
         "cost": record.usage.cost,
         **{name: getattr(record.usage, name) for name in COUNTS},
+    }
+
+
+def restored_usage_row(namespace: str, session_id: str, ledger: LedgerRecord) -> dict[str, Any]:
+    """The row of a record of token usage from an archive, under its session's new id."""
+    row = usage_record_row(namespace, session_id, ledger.record)
+    message_id = row["message_id"]
+    return {
+        **row,
+        "usage_id": derived_id(session_id, row["usage_id"]),
+        "message_id": message_id and derived_id(session_id, message_id),
+        "unknown_fields": ledger.unknown,
     }
 
 

@@ -4,18 +4,20 @@ Every query of a service names the namespace, so that a session of another one a
 exist. Statements are built once and cached; values are always bound.
 """
 
+from sessionledger.infrastructure.database.repositories.archives import ArchiveRepository, Selection
 from sessionledger.infrastructure.database.repositories.messages import SessionMessageRepository
 from sessionledger.infrastructure.database.repositories.resources import WORKSPACE, ResourceRepository
 from sessionledger.infrastructure.database.repositories.sessions import Advanced, SessionRepository
 from sessionledger.infrastructure.database.repositories.tables import PossibleReplay
-from sessionledger.infrastructure.database.repositories.token_usage import NO_USAGE, TokenUsageRepository
+from sessionledger.infrastructure.database.repositories.token_usage import TokenUsageRepository
 
 __all__ = [
-    "NO_USAGE",
     "WORKSPACE",
     "Advanced",
+    "ArchiveRepository",
     "PossibleReplay",
     "ResourceRepository",
+    "Selection",
     "SessionMessageRepository",
     "SessionRepository",
     "TokenUsageRepository",

@@ -57,10 +57,6 @@ class SessionMessageRepository:
             TokenUsageRepository(self._connection).record_appended(namespace, session_id, records, at=at)
         return messages
 
-    def restore(self, messages: Sequence[SessionMessage]) -> None:
-        """Store messages that have their sequence already, as an import does."""
-        self._insert(list(map(rows.message_row, messages)))
-
     def answer_replay(
         self,
         namespace: str,
@@ -138,7 +134,7 @@ class SessionMessageRepository:
         return len(self._connection.execute(statement, messages).all()) == len(messages)
 
 
-_MESSAGES_COLUMNS: Select[Any] = select(MESSAGES)
+_MESSAGES_COLUMNS: Select[Any] = select(*(column for column in MESSAGES.c if column.name != "unknown_fields"))
 
 # The namespace is checked by a sub-query that does not depend on the row: both databases evaluate it once.
 _MESSAGES = _MESSAGES_COLUMNS.where(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Connection,
     Select,
     Update,
@@ -52,10 +53,11 @@ class SessionRepository:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def create(self, session: Session, workspace_id: str | None = None) -> bool:
+    def create(self, session: Session, workspace_id: str | None = None, unknown: str | None = None) -> bool:
         """Store a session; `False`, and nothing is changed, if its id is taken."""
         statement = insert_new(dialect_of(self._connection), "sessions")
-        return len(self._connection.execute(statement, [rows.session_row(session, workspace_id)]).all()) == 1
+        row = rows.session_row(session, workspace_id, unknown)
+        return len(self._connection.execute(statement, [row]).all()) == 1
 
     def get_by_id(self, namespace: str, session_id: str) -> Session:
         """Return a session.
@@ -73,6 +75,15 @@ class SessionRepository:
         row = self._connection.execute(_SESSION, {"namespace": namespace, "session_id": session_id}).first()
         return None if row is None else rows.session(row)
 
+    def are_there(self, namespace: str, session_ids: Sequence[str]) -> bool:
+        """Whether all of these sessions are there."""
+        found = select(func.count()).select_from(SESSIONS).where(SESSIONS.c.namespace == namespace)
+        parts = (session_ids[start : start + 500] for start in range(0, len(session_ids), 500))
+        return all(
+            self._connection.execute(found.where(SESSIONS.c.session_id.in_(part))).scalar_one() == len(part)
+            for part in parts
+        )
+
     def list_all(
         self,
         namespace: str,
@@ -87,13 +98,7 @@ class SessionRepository:
     ) -> list[Session]:
         """Return sessions in order, those behind `cursor` (the last one's time and id) or after `offset` of them."""
         time, descending = _ORDERS[order]
-        query = _SESSIONS.where(SESSIONS.c.namespace == namespace)
-        if actor_name is not None:
-            query = query.where(SESSIONS.c.actor_name == actor_name)
-        if workspace is not None:
-            query = query.where(SESSIONS.c.workspace.in_(workspace_ids(namespace, workspace)))
-        if not include_archived:
-            query = query.where(SESSIONS.c.archived_at.is_(None))
+        query = SESSION_ROWS.where(*selected(namespace, actor_name, workspace, include_archived=include_archived))
         if cursor is not None:
             query = query.where(_behind(time, cursor, descending=descending))
         keys = [time, SESSIONS.c.session_id]
@@ -195,11 +200,28 @@ _ADVANCE: Update = (
     .returning(SESSIONS.c.last_sequence, SESSIONS.c.actor_name, SESSIONS.c.cost, *(SESSIONS.c[name] for name in COUNTS))
 )
 
-_SESSIONS: Select[Any] = select(
-    *(column for column in SESSIONS.c if column.name != "workspace"), RESOURCES.c.name.label("workspace")
-).select_from(SESSIONS.outerjoin(RESOURCES, RESOURCES.c.resource_id == SESSIONS.c.workspace))
 
-_SESSION = _SESSIONS.where(
+def selected(
+    namespace: str, actor_name: str | None, workspace: str | None, *, include_archived: bool
+) -> list[ColumnElement[bool]]:
+    """The conditions of a listing."""
+    conditions = [SESSIONS.c.namespace == namespace]
+    if actor_name is not None:
+        conditions.append(SESSIONS.c.actor_name == actor_name)
+    if workspace is not None:
+        conditions.append(SESSIONS.c.workspace.in_(workspace_ids(namespace, workspace)))
+    if not include_archived:
+        conditions.append(SESSIONS.c.archived_at.is_(None))
+    return conditions
+
+
+SESSION_ROWS: Select[Any] = select(
+    *(column for column in SESSIONS.c if column.name not in {"workspace", "unknown_fields"}),
+    RESOURCES.c.name.label("workspace"),
+).select_from(SESSIONS.outerjoin(RESOURCES, RESOURCES.c.resource_id == SESSIONS.c.workspace))
+"""Sessions with the names of their workspaces."""
+
+_SESSION = SESSION_ROWS.where(
     SESSIONS.c.session_id == bindparam("session_id"), SESSIONS.c.namespace == bindparam("namespace")
 )
 

@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
+from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Integer,
+    and_,
+    exists,
+    func,
+    literal,
+    select,
+    type_coerce,
+)
 
 from sessionledger.domain.errors import SessionLedgerError, UsageConflictError
-from sessionledger.domain.models import COUNTS, TokenUsage, UsageRecord, add_usage
+from sessionledger.domain.models import (
+    COST_PLACES,
+    COUNTS,
+    EXACT,
+    NO_USAGE,
+    TokenUsage,
+    UsageRecord,
+    UsageSum,
+    add_usage,
+)
 from sessionledger.infrastructure.database import rows
 from sessionledger.infrastructure.database.dialects import dialect_of
-from sessionledger.infrastructure.database.models import Cost
 from sessionledger.infrastructure.database.repositories.sessions import SessionRepository
 from sessionledger.infrastructure.database.repositories.tables import USAGE, PossibleReplay, insert_new
-
-NO_USAGE = TokenUsage(0, 0, 0, 0, 0)
 
 
 class TokenUsageRepository:
@@ -78,31 +97,42 @@ class TokenUsageRepository:
         new = [rows.usage_record_row(namespace, session_id, record) for record in records]
         return {row.usage_id for row in self._connection.execute(statement, new)}
 
-    def get_for_session(
-        self, namespace: str, session_id: str, *, after: str = "", limit: int | None = None
-    ) -> list[UsageRecord]:
-        """Return a session's records ascending by id, those whose id is greater than `after`."""
-        query = (
-            select(USAGE)
-            .where(USAGE.c.session_id == session_id, USAGE.c.namespace == namespace, USAGE.c.usage_id > after)
-            .order_by(USAGE.c.usage_id)
-            .limit(limit)
-        )
-        return [rows.usage_record(row) for row in self._connection.execute(query)]
-
     def totals(self, namespace: str, session_id: str) -> TokenUsage:
         """The sum of the records under a session's id, those of a deleted session with this id included."""
-        sums = [func.coalesce(func.sum(USAGE.c[name]), 0).label(name) for name in COUNTS]
         mine = and_(USAGE.c.session_id == session_id, USAGE.c.namespace == namespace)
-        row = self._connection.execute(
-            select(*sums, func.sum(USAGE.c.cost, type_=Cost).label("cost")).where(mine)
-        ).one()
-        return TokenUsage(cost=row.cost, **{name: int(getattr(row, name)) for name in COUNTS})
+        return _summed_row(self._connection.execute(select(*_SUMS).where(mine)).one())
 
-    def count_for_session(self, namespace: str, session_id: str) -> int:
-        """Count a session's records."""
-        mine = and_(USAGE.c.session_id == session_id, USAGE.c.namespace == namespace)
-        return self._connection.execute(select(func.count()).select_from(USAGE).where(mine)).scalar_one()
+    def sums(
+        self, namespace: str, session_id: str | None, since: datetime | None, until: datetime | None
+    ) -> list[UsageSum]:
+        """Add records up by actor, model and whether they were imported.
+
+        Raises:
+            InvalidInputError: A sum is beyond 2⁶³-1.
+        """
+        keys = [USAGE.c.actor_name, USAGE.c.model, USAGE.c.imported]
+        query = (
+            select(*keys, *_SUMS, func.count().label("records"), func.count(USAGE.c.session_id.distinct()).label("of"))
+            .where(USAGE.c.namespace == namespace)
+            .group_by(*keys)
+        )
+        if session_id is not None:
+            query = query.where(USAGE.c.session_id == session_id)
+        if since is not None:
+            query = query.where(USAGE.c.recorded_at >= since)
+        if until is not None:
+            query = query.where(USAGE.c.recorded_at < until)
+        sums = [
+            UsageSum(row.actor_name, row.model, row.imported, _summed_row(row), row.records, row.of)
+            for row in self._connection.execute(query).all()
+        ]
+        # Not by the database: each has its own place for NULL, and its own collation.
+        return sorted(sums, key=_place)
+
+    def has_records(self, session_id: str) -> bool:
+        """Whether the ledger holds any record under a session's id, of whatever namespace."""
+        any_record = exists().where(USAGE.c.session_id == session_id)
+        return self._connection.execute(select(any_record)).scalar_one()
 
     def is_anothers(self, namespace: str, session_id: str) -> bool:
         """Whether the ledger holds what another namespace spent on a session of its own with this id, since deleted."""
@@ -128,6 +158,33 @@ class TokenUsageRepository:
         mine = and_(USAGE.c.session_id == session_id, USAGE.c.namespace == namespace)
         query = select(USAGE).where(mine, USAGE.c.usage_id.in_(ids))
         return {row.usage_id: rows.usage_record(row) for row in self._connection.execute(query)}
+
+
+def _halves(name: str) -> Iterator[ColumnElement[Any]]:
+    """The sums of a column's upper and lower 32 bits: SQLite fails where a sum goes beyond 2⁶³-1."""
+    whole = type_coerce(USAGE.c[name], BigInteger)
+    yield func.sum(whole.bitwise_rshift(literal(32, Integer))).label(f"{name}_upper")
+    yield func.sum(whole.bitwise_and(literal(2**32 - 1, BigInteger))).label(f"{name}_lower")
+
+
+_SUMS = [half for name in (*COUNTS, "cost") for half in _halves(name)]
+
+
+def _summed_row(row: Any) -> TokenUsage:
+    """The sums as token usage.
+
+    Raises:
+        InvalidInputError: One is beyond 2⁶³-1.
+    """
+    upper, lower = ({name: getattr(row, f"{name}_{half}") for name in (*COUNTS, "cost")} for half in ("upper", "lower"))
+    sums = {name: None if upper[name] is None else (int(upper[name]) << 32) + int(lower[name]) for name in upper}
+    cost = sums.pop("cost")
+    counts = {name: count or 0 for name, count in sums.items()}
+    return TokenUsage(cost=None if cost is None else Decimal(cost).scaleb(-COST_PLACES, EXACT), **counts)
+
+
+def _place(of: UsageSum) -> tuple[object, ...]:
+    return (of.actor_name is not None, of.actor_name or "", of.model is not None, of.model or "", of.imported)
 
 
 def summed(records: Iterable[UsageRecord]) -> TokenUsage:

@@ -140,18 +140,22 @@ def _resource_rows(dialect: Dialect) -> tuple[Select[Any], tuple[str, ...], Any]
     return select(*columns), ("resource_id",), func.length(RESOURCES.c.aliases)
 
 
+def _length(table: Any, *names: str) -> Any:
+    return sum((func.coalesce(func.length(table.c[name]), 0) for name in (*names, "unknown_fields")), literal(0))
+
+
 def _session_rows(dialect: Dialect) -> tuple[Select[Any], tuple[str, ...], Any]:
     columns = _raw(dialect, SESSIONS, "metadata", ("created_at", "updated_at", "archived_at"))
     named = [RESOURCES.c[name].label(f"workspace_{name}") for name in ("namespace", "kind", "name")]
     joined = SESSIONS.outerjoin(RESOURCES, RESOURCES.c.resource_id == SESSIONS.c.workspace)
-    return select(*columns, *named).select_from(joined), ("session_id",), func.length(SESSIONS.c.metadata)
+    return select(*columns, *named).select_from(joined), ("session_id",), _length(SESSIONS, "metadata")
 
 
 def _message_rows(dialect: Dialect) -> tuple[Select[Any], tuple[str, ...], Any]:
     columns = _raw(dialect, MESSAGES, "metadata", ("created_at",))
     content = type_coerce(MESSAGES.c.content, Text).label("content")
     query = select(*(content if column.name == "content" else column for column in columns))
-    size = func.length(MESSAGES.c.content) + func.length(MESSAGES.c.metadata)
+    size = _length(MESSAGES, "content", "metadata")
     # The id makes the order total where a sequence is there twice; the index gives the order but for that.
     return query, ("session_id", "sequence", "message_id"), size
 
@@ -163,10 +167,13 @@ def _usage_rows(dialect: Dialect) -> tuple[Select[Any], tuple[str, ...], Any]:
     # A lookup a row: joined, PostgreSQL without statistics read all messages for each batch.
     known = select(MESSAGES.c.message_id).where(same).correlate(USAGE).limit(1).scalar_subquery()
     query = select(*wanted, known.label("known_message_id"))
-    return query, ("session_id", "usage_id"), literal(0)
+    return query, ("session_id", "usage_id"), _length(USAGE)
 
 
-_USAGE = ("session_id", "usage_id", "message_id", "actor_name", "namespace", "model", "cost", "recorded_at")
+_USAGE = (
+    *("session_id", "usage_id", "message_id", "actor_name", "namespace", "model", "cost", "recorded_at"),
+    "unknown_fields",
+)
 
 _QUERIES = {
     "resources": _resource_rows,

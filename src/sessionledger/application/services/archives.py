@@ -1,0 +1,285 @@
+"""Export and import, written once and without colour: units of work over an archive's records."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sessionledger import __version__
+from sessionledger.application.services.work import Work, found, settled, stored
+from sessionledger.domain.archive import (
+    FORMAT_VERSION,
+    ArchiveHeader,
+    ArchiveProgress,
+    ArchiveReader,
+    ArchiveWriter,
+    Follow,
+    LedgerRecord,
+    MessageRecord,
+    SessionRecord,
+    checked_follow,
+)
+from sessionledger.domain.errors import ArchiveFormatError, InvalidInputError, StorageError
+from sessionledger.domain.ids import checked_id, derived_id, new_id
+from sessionledger.domain.models import (
+    MAX_TITLE,
+    NO_USAGE,
+    ArchiveReceipt,
+    ImportReceipt,
+    Session,
+    SessionSource,
+    add_usage,
+    checked_flag,
+    checked_optional_name,
+    checked_time,
+    now,
+)
+from sessionledger.infrastructure.database import UnitOfWork
+from sessionledger.infrastructure.database.repositories import WORKSPACE, ArchiveRepository, Selection
+from sessionledger.infrastructure.database.revision import EXPECTED
+from sessionledger.infrastructure.database.rows import restored_message_row, restored_usage_row
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+GENERATOR = f"sessionledger {__version__}"
+
+MAX_IDS = 10_000
+_PIECE = 256 * 1024
+_ROWS = 500
+_CHARACTERS = 1024 * 1024
+
+
+class Export:
+    """One export: called with a unit of work it yields the archive's bytes; afterwards it knows what it wrote.
+
+    See `SessionService.export_sessions` for the arguments.
+    """
+
+    def __init__(
+        self,
+        namespace: str,
+        *,
+        session_ids: Collection[str] | None = None,
+        actor_name: str | None = None,
+        workspace: str | None = None,
+        include_archived: bool = True,
+        since: datetime | None = None,
+        follow: Follow | None = None,
+    ) -> None:
+        self._selection = Selection(
+            namespace,
+            session_ids=None if session_ids is None else _checked_ids(session_ids),
+            actor_name=checked_optional_name("actor_name", actor_name),
+            workspace=checked_optional_name("workspace", workspace, MAX_TITLE),
+            include_archived=checked_flag("include_archived", include_archived),
+            since=None if since is None else checked_time("since", since),
+        )
+        self._follow = checked_follow(follow)
+        self._writer: ArchiveWriter
+
+    def __call__(self, unit: UnitOfWork) -> Iterator[bytes]:
+        """Yield the archive in pieces of about a quarter of a MiB."""
+        piece: list[bytes] = []
+        size = written = messages = 0
+        for is_message, line in self._lines(ArchiveRepository(unit.connection)):
+            piece.append(line)
+            size += len(line)
+            messages += is_message
+            del line  # the next one is made without this one in memory
+            if size >= _PIECE:
+                yield b"".join(piece)
+                written += size
+                piece, size = [], 0
+                self._follow(ArchiveProgress("export", written, messages, self._header.messages))
+        yield b"".join(piece)
+        written += size
+        self._follow(ArchiveProgress("export", written, messages, self._header.messages))
+
+    def receipt(self, compressed_size: int | None) -> ArchiveReceipt:
+        """What was written."""
+        receipt = self._writer.receipt(compressed_size)
+        log.info("Exported %s", receipt)
+        return receipt
+
+    def _lines(self, archive: ArchiveRepository) -> Iterator[tuple[bool, bytes]]:
+        counts = archive.count(self._selection)
+        written = dict.fromkeys(counts._fields, 0)
+        self._header = ArchiveHeader(FORMAT_VERSION, GENERATOR, EXPECTED, *counts)
+        self._writer = writer = ArchiveWriter(self._header)
+        yield False, writer.header()
+        for record in archive.sessions(self._selection):
+            session, usage = record.session, NO_USAGE
+            yield False, writer.session(record)
+            written["sessions"] += 1
+            for line in map(writer.message, archive.messages(session)):
+                written["messages"] += 1
+                yield True, line
+            for ledger in archive.usage_records(session):
+                usage = add_usage(usage, ledger.record.usage)
+                written["usage_records"] += 1
+                yield False, writer.usage(ledger)
+            if usage != session.usage:  # no import would accept the archive
+                raise StorageError(
+                    f"Session {session.session_id} has other totals than its records; run: sessionledger verify"
+                )
+        if written != counts._asdict():
+            raise StorageError("The sessions changed during the export: the transaction is no snapshot")
+        yield False, writer.footer()
+
+
+def _checked_ids(session_ids: Collection[str]) -> tuple[str, ...]:
+    if isinstance(session_ids, (str, bytes)) or not isinstance(session_ids, Collection) or not session_ids:
+        raise InvalidInputError("session_ids", "must be a list of at least one id")
+    if len(session_ids) > MAX_IDS:
+        raise InvalidInputError("session_ids", f"must be at most {MAX_IDS} at once")
+    return tuple(dict.fromkeys(checked_id("session_id", each) for each in session_ids))
+
+
+class Import:
+    """One import of a verified archive: called with a unit of work it stores the sessions, all or none.
+
+    Ids are derived from the archive's digest and the namespace, or from a seed where a copy is asked for, before any
+    retry; so they are the same in every attempt.
+
+    Attributes:
+        ids: The ids that the sessions get, in the archive's order.
+    """
+
+    def __init__(self, archive: ArchiveReader, namespace: str, *, as_copy: bool) -> None:
+        self._archive = archive
+        self._namespace = namespace
+        origin = ("copy", new_id()) if checked_flag("as_copy", as_copy) else ("import", namespace, archive.sha256)
+        self.ids = tuple(derived_id(*origin, session_id) for session_id in archive.session_ids)
+
+    def __call__(self, unit: UnitOfWork) -> ImportReceipt:
+        """Store what is not there yet."""
+        if not unit.sessions.are_there(self._namespace, self.ids):
+            self._load(unit)
+        signature = self._archive.signature
+        return ImportReceipt(
+            sha256=self._archive.sha256,
+            session_ids=self.ids,
+            messages=self._archive.header.messages,
+            usage_records=self._archive.header.usage_records,
+            signature_key_id=None if signature is None else signature.key_id,
+        )
+
+    def _load(self, unit: UnitOfWork) -> None:
+        ids = dict(zip(self._archive.session_ids, self.ids, strict=True))
+        at = now()
+        for name in self._archive.workspaces:  # all of them in one order, or two imports could wait for each other
+            unit.resources.register(self._namespace, WORKSPACE, name, at=at)
+        loading = _Loading(unit, self._namespace)
+        for record in self._archive.records():
+            if isinstance(record, SessionRecord):
+                session_id = ids.get(record.session.session_id)
+                if session_id is None:
+                    raise ArchiveFormatError("the file was changed since it was verified")
+                loading.session(replace(record, session=self._arrived(record.session, session_id)))
+            elif isinstance(record, MessageRecord):
+                loading.message(record)
+            else:
+                loading.usage(record)
+        loading.finish()
+
+    def one_session(self) -> Work[Session]:
+        """The same for an archive of one session, which is returned.
+
+        Raises:
+            ArchiveFormatError: It holds none or several.
+        """
+        if self._archive.header.sessions != 1:
+            raise ArchiveFormatError("it must hold one session; import_sessions reads one of several", 1)
+
+        def work(unit: UnitOfWork) -> Session:
+            self(unit)
+            return unit.sessions.get_by_id(self._namespace, *self.ids)
+
+        return work
+
+    def committed(self, answer: T) -> T:
+        """Say in the log that it is stored; give back the answer."""
+        counts = self._archive.header
+        log.info(
+            "Imported %d session(s), %d message(s), SHA-256 %s", counts.sessions, counts.messages, self._archive.sha256
+        )
+        return answer
+
+    def _arrived(self, session: Session, session_id: str) -> Session:
+        source = SessionSource(session.session_id, self._archive.sha256)
+        return replace(session, session_id=session_id, namespace=self._namespace, key=None, source=source)
+
+
+class _Loading:
+    """Stores records in batches; those of a session that is there already are passed over."""
+
+    def __init__(self, unit: UnitOfWork, namespace: str) -> None:
+        self._unit = unit
+        self._archive = ArchiveRepository(unit.connection)
+        self._namespace = namespace
+        self._session: Session | None = None
+        self._beside_others = False  # whether a deleted session with the same id has left records of token usage
+        self._messages: list[dict[str, Any]] = []
+        self._usage: list[dict[str, Any]] = []
+        self._characters = 0
+        self._skipped = 0
+
+    def session(self, record: SessionRecord) -> None:
+        """Begin the next session."""
+        self.end()
+        session = record.session
+        if not stored(self._unit, session, record.unknown):
+            found(self._unit, self._namespace, session.session_id)
+            return
+        self._session = session
+        if self._unit.token_usage.has_records(session.session_id):
+            self._flush()
+            self._beside_others = True
+
+    def message(self, record: MessageRecord) -> None:
+        """Take a message of the session."""
+        if self._session is None:
+            self._passed_over()
+            return
+        self._messages.append(restored_message_row(self._session.session_id, record))
+        self._taken(len(self._messages), len(record.content) + len(record.metadata) + len(record.unknown or ""))
+
+    def usage(self, ledger: LedgerRecord) -> None:
+        """Take a record of the session's token usage."""
+        if self._session is None:
+            self._passed_over()
+            return
+        self._usage.append(restored_usage_row(self._namespace, self._session.session_id, ledger))
+        self._taken(len(self._usage), len(ledger.unknown or ""))
+
+    def end(self) -> None:
+        """End the session."""
+        if self._session is not None and self._beside_others:
+            self._flush()
+            settled(self._unit, self._session)
+        self._session, self._beside_others = None, False
+
+    def finish(self) -> None:
+        """Store the rest."""
+        self.end()
+        self._flush()
+
+    def _passed_over(self) -> None:
+        self._skipped += 1
+        if self._skipped % _ROWS == 0:
+            self._archive.turn()
+
+    def _taken(self, rows: int, characters: int) -> None:
+        self._characters += characters
+        if rows == _ROWS or self._characters > _CHARACTERS:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._archive.restore_messages(self._messages)
+        self._archive.restore_usage(self._usage, beside_others=self._beside_others)
+        self._messages, self._usage, self._characters = [], [], 0
