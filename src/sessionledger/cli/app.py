@@ -8,8 +8,18 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 
 import sessionledger
-from sessionledger.cli import commands, database_commands, demo, transfer, verification
-from sessionledger.cli.context import Context, Declined, UsageError, masked, printable
+from sessionledger.cli import (
+    archives,
+    commands,
+    database_commands,
+    demo,
+    exporting,
+    importing,
+    sources,
+    usage,
+    verification,
+)
+from sessionledger.cli.context import Context, Declined, UsageError, report_error
 from sessionledger.domain.errors import UPGRADE_COMMAND, InvalidInputError, SessionLedgerError, StorageError
 
 app = App(
@@ -28,14 +38,15 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "new": commands.new,
     "append": commands.append,
     "delete": commands.delete,
-    "usage": commands.usage,
-    "export": transfer.export,
-    "import": transfer.import_file,
+    "usage": usage.usage,
+    "export": exporting.export,
+    "import": importing.import_files,
     "verify": verification.verify,
     "demo": demo.demo,
 }
 for name, command in COMMANDS.items():
     app.command(command, name=name)
+app.command(archives.app)
 app.command(database_commands.app)
 
 
@@ -61,6 +72,8 @@ def launch(
     for name, value in bound.arguments.items():
         if value == HYPHEN:
             bound.arguments[name] = "-"
+        elif isinstance(value, tuple):
+            bound.arguments[name] = tuple("-" if each == HYPHEN else each for each in value)
     try:
         call(*bound.args, **bound.kwargs, **given)
     except StorageError as error:
@@ -81,9 +94,9 @@ def run(arguments: Sequence[str]) -> int:
     except (SessionLedgerError, Declined) as error:
         return _failed(str(error), 1)
     except ImportError as error:
-        if "pip install" not in str(error):  # not a driver that is missing, but something broken
+        if (line := sources.expected(error)) is None:
             raise
-        return _failed(str(error), 1)
+        return _failed(line, 1)
     except BrokenPipeError:
         _forget_output()
         return 1
@@ -92,8 +105,7 @@ def run(arguments: Sequence[str]) -> int:
             sys.stdout.flush()
         except OSError:
             _forget_output()
-        named = f"{error.filename}: " if error.filename else ""
-        return _failed(f"{named}{error.strerror or error}", 1)
+        return _failed(str(sources.expected(error)), 1)
     except KeyboardInterrupt:
         return _failed("interrupted", 1)
     return 0
@@ -110,7 +122,7 @@ def _marked(arguments: Sequence[str]) -> list[str]:
 
 
 def _failed(text: str, status: int) -> int:
-    print(f"sessionledger: {printable(masked(text))}", file=sys.stderr)
+    report_error(text)
     return status
 
 

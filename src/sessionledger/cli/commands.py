@@ -1,21 +1,19 @@
-"""Sessions and their messages: `list`, `show`, `new`, `append`, `delete`, `usage`."""
+"""Sessions and their messages: `list`, `show`, `new`, `append`, `delete`."""
 
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
-from sessionledger.cli import machine, render, words
+from sessionledger.cli import machine, render, tables, words
 from sessionledger.cli.context import Context, Declined, UsageError
 from sessionledger.domain.content import JSON, parse
-from sessionledger.domain.models import Session, TokenUsage, add_usage
+from sessionledger.domain.models import Session
 from sessionledger.domain.service import SessionService
 
 InContext = Annotated[Context, Parameter(parse=False)]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
-
-PAGE = 1000
 
 
 def list_sessions(
@@ -46,7 +44,7 @@ def list_sessions(
     if context.json:
         context.print_json({"sessions": [machine.session(each) for each in page], "next_cursor": page.next_cursor})
         return
-    render.sessions(context, page.sessions)
+    tables.sessions(context, page.sessions)
     if page.next_cursor:
         context.note(f"There are more: --cursor {page.next_cursor}")
 
@@ -228,59 +226,6 @@ def delete(
         context.print_json({"deleted": session_id})
     else:
         context.print(f"deleted {session_id} with {words.count(session.last_sequence, 'message')}")
-
-
-def usage(session_id: str | None = None, /, *, context: InContext) -> None:
-    """Show token usage: of one session, or of all there are, summed by actor.
-
-    Args:
-        session_id: The session's id; by default all sessions, archived ones as well.
-        context: How the command was started.
-    """
-    with context.connect() as sessions:
-        if session_id is not None:
-            session = sessions.get(session_id)
-            if context.json:
-                context.print_json({"session_id": session_id, **machine.usage(session.usage)})
-            else:
-                context.print(f"{words.name(session)}: {words.tokens(session.usage)}")
-            return
-        actors = _by_actor(sessions)
-    total = _Sum()
-    for each in actors.values():
-        total.add(each.usage, each.sessions)
-    if context.json:
-        by_actor = [{"actor_name": name, **each.machine()} for name, each in actors.items()]
-        context.print_json({**total.machine(), "by_actor": by_actor})
-    else:
-        rows = [(name or "-", each.sessions, each.usage) for name, each in actors.items()]
-        render.usage(context, [*rows, ("all", total.sessions, total.usage)])
-
-
-@dataclass(slots=True)
-class _Sum:
-    """Token usage added up over sessions."""
-
-    usage: TokenUsage = field(default_factory=TokenUsage)
-    sessions: int = 0
-
-    def add(self, usage: TokenUsage, sessions: int = 1) -> None:
-        self.usage, self.sessions = add_usage(self.usage, usage), self.sessions + sessions
-
-    def machine(self) -> dict[str, JSON]:
-        return {"sessions": self.sessions, **machine.usage(self.usage)}
-
-
-def _by_actor(sessions: SessionService) -> dict[str | None, _Sum]:
-    actors: dict[str | None, _Sum] = {}
-    cursor = None
-    while True:
-        page = sessions.list(include_archived=True, limit=PAGE, cursor=cursor)
-        for session in page:
-            actors.setdefault(session.actor_name, _Sum()).add(session.usage)
-        cursor = page.next_cursor
-        if cursor is None:
-            return dict(sorted(actors.items(), key=lambda item: item[0] or ""))
 
 
 def _latest(sessions: SessionService) -> Session:

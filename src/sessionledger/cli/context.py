@@ -116,6 +116,11 @@ class Context:
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
+def report_error(text: str) -> None:
+    """Say in one line on standard error what went wrong."""
+    print(f"sessionledger: {printable(masked(text))}", file=sys.stderr)
+
+
 def data_folder(environment: Mapping[str, str]) -> Path:
     """The folder for a user's own data, by the custom of the operating system."""
     home = Path.home()

@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from rich.table import Table
 from rich.text import Text
 
-from sessionledger.cli import render, words
+from sessionledger.cli import render, tables, words
 from sessionledger.cli.context import Context
 from sessionledger.cli.files import replacing
 from sessionledger.domain.content import JSON, OPENAI_CHAT
@@ -188,7 +188,7 @@ def _write(tour: _Tour, sessions: SessionService) -> None:
 def _read(tour: _Tour, sessions: SessionService) -> Session:
     tour.step("List the sessions", "sessionledger list", "page = sessions.list()")
     page = sessions.list()
-    tour.picture(lambda: render.sessions(tour.context, page.sessions))
+    tour.picture(lambda: tables.sessions(tour.context, page.sessions))
     tour.result(words.count(len(page), "session"))
     session = next(each for each in page if each.actor_name == "travel-desk")
     tour.step(

@@ -28,6 +28,7 @@ def session(value: Session) -> dict[str, JSON]:
         "created_at": _time(value.created_at),
         "updated_at": _time(value.updated_at),
         "archived_at": _time(value.archived_at),
+        "source": None if value.source is None else asdict(value.source),
     }
 
 

@@ -21,7 +21,7 @@ PAGE = 10
 ENDINGS = {"openai-chat": "json", "markdown": "md", "html": "html"}
 
 
-def export(context: Context, session_id: str, format_name: str, output: str) -> None:
+def export(context: Context, session_id: str, format_name: str, output: str, *, special: bool) -> None:
     """Write a session in one of the formats, and say what the format cannot carry."""
     if output == "-" and sys.stdout.isatty():
         example = f"session.{ENDINGS[format_name]}"
@@ -35,7 +35,7 @@ def export(context: Context, session_id: str, format_name: str, output: str) -> 
             _write(sys.stdout.buffer, text)
             sys.stdout.buffer.flush()
         else:
-            with replacing(Path(output)) as file:
+            with replacing(Path(output), special=special) as file:
                 _write(file, text)
     missing = {noun: number for noun, number in sorted(left_out.items()) if number}
     if context.json and output != "-":

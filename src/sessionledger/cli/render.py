@@ -1,4 +1,4 @@
-"""How sessions and conversations look: coloured and wrapped on a terminal, plain lines for everything else.
+"""How conversations look: coloured and wrapped on a terminal, plain lines for everything else.
 
 `lines` folds a message into a few lines; both looks are made from them. Text from a message never reaches the terminal
 as it is: control characters are shown as signs.
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich import box
-from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -43,83 +42,6 @@ class Line:
     text: str
     style: str = ""
     head: str | None = None
-
-
-def sessions(context: Context, listed: Sequence[Session]) -> None:
-    """Print sessions as a table."""
-    if not listed:
-        context.note("There are no sessions here. Make one: sessionledger new")
-        return
-    columns = {
-        "session": [each.session_id for each in listed],
-        "title": [each.title or each.key or "" for each in listed],
-        "actor": [each.actor_name or "" for each in listed],
-        "workspace": [each.workspace or "" for each in listed],
-        "messages": [f"{each.last_sequence:,}" for each in listed],
-        "in": [f"{each.usage.input_tokens:,}" if each.usage.input_tokens else "" for each in listed],
-        "out": [f"{each.usage.output_tokens:,}" if each.usage.output_tokens else "" for each in listed],
-        "cost": [words.cost(each.usage) if each.usage.cost is not None else "" for each in listed],
-        "changed": [words.ago(each.updated_at, now()) for each in listed],
-        "": ["archived" if each.archived_at else "" for each in listed],
-    }
-    table(context, {name: cells for name, cells in columns.items() if any(cells)})
-
-
-def table(context: Context, columns: dict[str, list[str]]) -> None:
-    """Print columns with their headings, numbers to the right.
-
-    On a narrow terminal the title is shortened, and then columns are left out, before anything is broken; what is not
-    for a terminal is never cut.
-    """
-    if not context.pretty:
-        context.print_rows(zip(*([name, *cells] for name, cells in columns.items()), strict=True))
-        return
-    room = _room_for_title(context.out.width, columns)
-    for name in LEAST_FIRST:
-        if room >= MIN_TITLE:
-            break
-        if name in columns:
-            columns = {each: cells for each, cells in columns.items() if each != name}
-            room = _room_for_title(context.out.width, columns)
-    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    for name in columns:
-        grid.add_column(
-            name,
-            justify="right" if name in NUMBERS else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            min_width=26 if name == "session" else None,
-            max_width=max(room, MIN_TITLE) if name == "title" else None,
-            style={"session": "cyan", "changed": "dim", "": "dim"}.get(name),
-        )
-    for row in zip(*columns.values(), strict=True):
-        grid.add_row(*(Text(printable(cell).replace("\n", " ")) for cell in row))
-    context.out.print(grid)
-
-
-def _room_for_title(width: int, columns: dict[str, list[str]]) -> int:
-    """What the other columns, two characters between each, leave for the title."""
-    return width - 2 - sum(max(map(cell_len, [name, *cells])) + 2 for name, cells in columns.items() if name != "title")
-
-
-LEAST_FIRST = ("workspace", "cost", "in", "out", "actor", "changed", "messages")
-MIN_TITLE = 18
-NUMBERS = frozenset({"messages", "in", "out", "cached", "reasoning", "cost", "sessions"})
-
-
-def usage(context: Context, rows: Sequence[tuple[str, int, TokenUsage]]) -> None:
-    """Print what each actor's sessions used; columns of which nothing is known are left out."""
-    columns = {
-        "actor": [name for name, _, _ in rows],
-        "sessions": [f"{number:,}" for _, number, _ in rows],
-        "in": [f"{each.input_tokens:,}" for _, _, each in rows],
-        "out": [f"{each.output_tokens:,}" for _, _, each in rows],
-        "cached": [f"{each.cached_input_tokens or 0:,}" for _, _, each in rows],
-        "reasoning": [f"{each.reasoning_tokens or 0:,}" for _, _, each in rows],
-        "cost": [words.cost(each) for _, _, each in rows],
-    }
-    always = {"actor", "sessions", "in", "out"}
-    table(context, {name: cells for name, cells in columns.items() if name in always or set(cells) - {"0", "-"}})
 
 
 def conversation(context: Context, session: Session, messages: Sequence[SessionMessage], *, full: bool) -> None:
@@ -239,6 +161,8 @@ def _header(session: Session) -> list[str]:
         )
         if value
     ]
+    if session.source is not None:
+        about.append(f"imported from {session.source.session_id} in the archive {session.source.sha256[:16]}…")
     if session.namespace != "default":
         about.append(f"namespace {session.namespace}")
     made = f"made {session.created_at.astimezone():%Y-%m-%d %H:%M:%S}"

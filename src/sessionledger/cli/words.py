@@ -19,14 +19,30 @@ def size(length: int) -> str:
     return f"{length / 1_000_000:.1f} MB"
 
 
-def receipt(written: ArchiveReceipt) -> str:
+def seconds(duration: float) -> str:
+    """How long something took: `9 ms`, `1.3 s`, `41 s`, `2 min 5 s`."""
+    if duration < 1:
+        return f"{duration * 1000:.0f} ms"
+    if duration < 10:
+        return f"{duration:.1f} s"
+    minutes, rest = divmod(round(duration), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def receipt(written: ArchiveReceipt, compression: str | None = None) -> str:
     """What an export wrote: `1 session, 12 messages, 14,732 bytes, SHA-256 …`."""
     counted = [
         count(written.sessions, "session"),
         count(written.messages, "message"),
-        count(written.size, "byte"),
+        length(written.size, compression, written.compressed_size),
     ]
     return f"{', '.join(counted)}, SHA-256 {written.sha256}"
+
+
+def length(size: int, compression: str | None, compressed_size: int | None) -> str:
+    """The length of an archive: `14,732 bytes`, `14,732 bytes (3,120 with zstd)`."""
+    compressed = "" if compression is None or compressed_size is None else f" ({compressed_size:,} with {compression})"
+    return f"{count(size, 'byte')}{compressed}"
 
 
 def ago(then: datetime, now: datetime) -> str:
