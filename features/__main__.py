@@ -7,6 +7,7 @@ is in `build/coverage/`. The runs share one PostgreSQL.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -41,10 +42,17 @@ def run(database: str, mode: str, arguments: list[str]) -> bool:
     left_out = [line for line in told.splitlines() if line.startswith("Left out")]
     counts = results(folder)
     passed = code == 0 and counts["passed"] > 0
-    title = f"{database}, {mode}: {counts['passed']} passed, {counts['failed']} failed, {len(left_out)} left out"
+    left = sum(map(scenarios, left_out))
+    title = f"{database}, {mode}: {counts['passed']} passed, {counts['failed']} failed, {left} left out"
     lines = left_out if passed else [told]
     print("\n".join([*lines, f"{title} ({time.monotonic() - began:.0f} s)"]), flush=True)
     return passed
+
+
+def scenarios(line: str) -> int:
+    """How many scenarios a line says were left out: the number it names, or the one it names."""
+    number = re.search(r": (\d+) scenarios \(needs", line)
+    return int(number[1]) if number else 1
 
 
 def results(folder: Path) -> Counter[str]:

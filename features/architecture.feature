@@ -14,11 +14,11 @@ Feature: The house stands as designed
 
   Scenario: Importing the package is light
     When Python imports sessionledger
-    Then none of sqlalchemy, alembic, greenlet, psycopg, aiosqlite, tenacity, rich and cyclopts is loaded
+    Then none of sqlalchemy, alembic, greenlet, psycopg, aiosqlite, tenacity, rich, cyclopts, cryptography and backports.zstd is loaded
 
   @needs.file
   Scenario: The sync side works with no extra installed
-    When Python uses a ledger where greenlet, psycopg, aiosqlite, rich and cyclopts cannot be imported
+    When Python uses a ledger where greenlet, psycopg, aiosqlite, rich, cyclopts, cryptography and backports.zstd cannot be imported
     Then it ends well in one line
 
   Scenario Outline: What is not installed is named with the extra that brings it

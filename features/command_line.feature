@@ -28,6 +28,9 @@ Feature: The command line
     Then it ends well and prints: deleted SESSION with 2 messages
     When I run: show SESSION
     Then it ends with 1 and says: There is no session SESSION.
+    When I run: usage
+    Then it ends well
+    And it prints the row: all  1  12  4  0.0021
 
   Scenario: Without an id, show shows the session that changed last
     Given a session with the title "First"
@@ -119,21 +122,29 @@ Feature: The command line
 
   Scenario: JSON has the attributes' names
     When I run: new --title "Where is it?" --json
-    Then it prints JSON with the keys: session_id, namespace, key, title, actor_name, workspace, metadata, last_sequence, usage, version, created_at, updated_at, archived_at
+    Then it prints JSON with the keys: session_id, namespace, key, title, actor_name, workspace, metadata, last_sequence, usage, version, created_at, updated_at, archived_at, source
     Given a session with the title "Machines"
     When I run: append SESSION hello --input-tokens 3 --cost 0.10 --json
     Then it prints JSON with the keys: message_id, session_id, sequence, role, format, content, content_sha256, tool_call_id, metadata, created_at
     When I run: show SESSION --json
     Then it prints JSON with the keys: session, messages
     When I run: usage SESSION --json
-    Then it prints JSON with the keys: session_id, input_tokens, output_tokens, cached_input_tokens, cache_write_tokens, reasoning_tokens, cost
+    Then it prints JSON with the keys: session_id, input_tokens, output_tokens, cached_input_tokens, cache_write_tokens, reasoning_tokens, cost, imported
     And the value of cost is the string 0.1
     When I run: usage --json
-    Then it prints JSON with the keys: sessions, input_tokens, output_tokens, cached_input_tokens, cache_write_tokens, reasoning_tokens, cost, by_actor
+    Then it prints JSON with the keys: records, input_tokens, output_tokens, cached_input_tokens, cache_write_tokens, reasoning_tokens, cost, imported, by_actor
     When I run: export SESSION -o FILE --json
-    Then it prints JSON with the keys: sha256, size, format_version, sessions, messages, usage_records, file
+    Then it prints JSON with the keys: sha256, size, format_version, sessions, messages, usage_records, compressed_size, compression, file, signature_file, signature_key_id, seconds
     When I run: import FILE --json
-    Then it prints JSON with the keys: session
+    Then it prints JSON with the keys: file, sha256, session_ids, messages, usage_records, signature_key_id, seconds, session
+    When I run: archive verify FILE --json
+    Then it prints JSON with the keys: file, ok, sha256, size, compression, compressed_size, format_version, generator, schema_revision, sessions, messages, usage_records, signature, seconds
+    When I run: archive show FILE --json
+    Then it prints JSON with the keys: file, sha256, size, compression, compressed_size, format_version, generator, schema_revision, sessions, messages, usage_records, signature, seconds, listed
+    When I run: archive keygen -o FOLDER/mine --json
+    Then it prints JSON with the keys: key_id, private_key, public_key
+    When I run: archive sign FILE --key FOLDER/mine.pem --json
+    Then it prints JSON with the keys: file, key_id, sha256, signature_file
     When I run: delete SESSION --yes --json
     Then it prints JSON with the keys: deleted
     When I run: db current --json
@@ -186,6 +197,10 @@ Feature: The command line
       | 999       | bytes   | 999 B         |
       | 2149      | bytes   | 2.1 kB        |
       | 7000000   | bytes   | 7.0 MB        |
+      | 0.0094    | duration | 9 ms         |
+      | 1.26      | duration | 1.3 s        |
+      | 59.4      | duration | 59 s         |
+      | 125       | duration | 2 min 5 s    |
       | 1234.5    | cost    | 1,234.50      |
       | 0.00310   | cost    | 0.0031        |
 
@@ -224,217 +239,94 @@ Feature: The command line
       | 80    |
       | 200   |
 
-  # Files
+  # What was spent
 
-  Scenario: A session moves to another database
-    Given a session with the title "Moves" and token usage
-    And a message "hello" in it
-    When I run: export SESSION -o FILE
-    Then it ends well
-    And it prints a line with: exported 1 session, 1 message, 
-    And the file is readable by its owner alone, and nothing else is in its folder
-    When I run on a fresh database: import FILE
-    Then it ends well
-    And it prints a line with: with 1 message
-    When I run again there: import FILE
-    And I run again there: list --json
-    Then the titles listed are: Moves
-    When I run again there: import FILE --as-copy
-    And I run again there: list --json
-    Then the titles listed are: Moves, Moves
+  Scenario: What was spent is summed by actor or model, and what was imported stands apart
+    Given these records of token usage:
+      | session | actor   | model | input | output | cost |
+      | First   | desk    | small | 100   | 10     | 0.5  |
+      | First   | desk    | large | 200   | 20     |      |
+      | Second  | planner | small | 1000  | 1      | 2    |
+      | Third   |         |       | 4     |        |      |
+    When I run: usage
+    Then it prints the row: -  1  4  0  -
+    And it prints the row: desk  2  300  30  0.50
+    And it prints the row: planner  1  1,000  1  2.00
+    And it prints the row: all  4  1,304  31  2.50
+    And it prints no line with: imported
+    When I run: usage --by model
+    Then it prints the row: small  2  1,100  11  2.50
+    When I run: export --all -o FILE
+    And I run on a fresh database: new --actor desk
+    And I run again there: append SESSION there --input-tokens 5
+    And I run again there: import FILE
+    And I run again there: usage
+    Then it prints the row: desk  spent here  1  5  0  -
+    And it prints the row: all  spent here  1  5  0  -
+    And it prints the row: desk  imported  2  300  30  0.50
+    And it prints the row: all  imported  4  1,304  31  2.50
+    When I run on a terminal there 60 wide: usage
+    Then it prints the row: all  imported  4  1,304  31  2.50
+    And no line is longer than 60
+    When I run again there: usage --json
+    Then the JSON has: {"records": 1, "input_tokens": 5, "imported": {"records": 4, "input_tokens": 1304, "cost": "2.5"}}
+    And the entry of by_actor with the actor_name desk has: {"input_tokens": 5, "imported": {"input_tokens": 300}}
+    And the entry of by_actor with the actor_name null has: {"records": 0, "imported": {"input_tokens": 4}}
+    When I run again there: usage --by model --json
+    Then the entry of by_model with the model large has: {"input_tokens": 0, "imported": {"input_tokens": 200}}
+    When I run again there: usage --since 1h --until 2999-01-01
+    Then it prints the row: all  imported  4  1,304  31  2.50
+    When I run again there: usage --until 1h
+    Then it prints the row: all  0  0  0
 
-  Scenario: Long work shows a sign of life on a terminal, beside the result
-    Given a session with the title "Long"
-    When I run on a terminal: export SESSION -o FILE
-    Then it ends well
-    And standard error says: exporting
-    When I run on a terminal: import FILE
-    Then it ends well
-    And standard error says: importing
-    When the conversations are written as JSON array
-    And I run on a terminal: import CONVERSATIONS --format openai-chat --messages-key turns
-    Then it ends well and prints: imported 3, already there 0 (15 messages)
-    And standard error says: 3/3
+  Scenario: What deleted sessions spent is counted
+    Given these records of token usage:
+      | session | actor | model | input | output | cost |
+      | First   | desk  | small | 100   | 10     | 0.5  |
+      | Second  | desk  | small | 7     | 10     | 0.5  |
+    When I run: delete FIRST --yes
+    And I run: usage
+    Then it prints the row: desk  2  107  20  1.00
 
-  Scenario: An archive goes through a pipe
-    Given a session with the title "Pipes"
-    When I run: export SESSION
-    Then it ends well and says: exported 1 session, 0 messages, 
-    When I run with that output on standard input, on a fresh database: import -
-    Then it ends well
-    And it prints a line with: with 0 messages
+  Scenario: Of a session that goes on here it is told what was imported
+    Given these records of token usage:
+      | session | actor | model | input | output | cost |
+      | First   | desk  | small | 100   | 10     | 0.5  |
+    When I run: export FIRST -o FILE
+    And I run on a fresh database: import FILE --json
+    And the imported session is meant
+    And I run again there: append SESSION more --input-tokens 5 --cost 1
+    And I run again there: usage SESSION
+    Then it prints a line with: First: 105 in · 10 out · cost 1.50
+    And it prints a line with: of these imported, and not spent here: 100 in · 10 out · cost 0.50
+    When I run again there: usage SESSION --until 1h
+    Then it ends well and prints: First: 0 in · 0 out
+    When I run again there: usage SESSION --json
+    Then the JSON has: {"input_tokens": 105, "cost": "1.5", "imported": {"input_tokens": 100, "cost": "0.5"}}
+    When I run again there: show SESSION
+    Then it prints a line with: imported from FIRST in the archive
+    When I run again there: show SESSION --json
+    Then the JSON tells its source: FIRST and the digest of the file
 
-  Scenario: An export that fails leaves the old file
-    Given the file holds "precious"
-    When I run: export 01J00000000000000000000000 -o FILE
-    Then it ends with 1 and says: There is no session 01J00000000000000000000000.
-    And the file still holds "precious", and nothing else is in its folder
-
-  Scenario: A device is written to and not replaced
-    Given a session with the title "Device"
-    When I run: export SESSION -o /dev/null
-    Then it ends well
-    And /dev/null is still a device
-
-  Scenario: An export into a folder that is not there names the file
-    Given a session with the title "Nowhere"
-    When I run: export SESSION -o FOLDER/missing/session.archive
-    Then it ends with 1 and says: FOLDER/missing/session.archive: No such file or directory
-
-  Scenario: An archive is no text for a terminal
-    Given a session with the title "Terminal"
-    When I run with standard output on a terminal: export SESSION
-    Then it ends with 2 and says: name a file: -o session.archive
-
-  Scenario: A changed archive is refused
-    Given a session with the title "Changed"
-    When I run: export SESSION -o FILE
-    And one byte of the file is changed
-    And I run: import FILE
-    Then it ends with 1 and says: The archive
-
-  Scenario: A file that is not there
-    When I run: import FILE
-    Then it ends with 1 and says: No such file or directory
-
-  # Conversations of others
-
-  Scenario: Conversations become sessions, and the same file again changes nothing
-    Given the imported conversations of "conversations.json"
-    Then it ends well and prints: imported 3, already there 0 (15 messages)
-    When I run: import CONVERSATIONS --format openai-chat --messages-key turns --actor travel-desk
-    Then it ends well and prints: imported 0, already there 3 (0 messages)
-    When I run: list --json --actor travel-desk
-    Then 3 sessions are listed
-    And every message equals the one in the file, with its tool call's id
-
-  Scenario Outline: Conversations come in every form
-    When the conversations are written as <form>
-    And I run: import CONVERSATIONS --format openai-chat --messages-key turns --json
-    Then it ends well
-    And the value of imported is 3
-    And every message equals the one in the file, with its tool call's id
+  Scenario Outline: A time is a date, a time or an age
+    Then --since <text> at noon of 2027-03-12 in UTC means <time>
 
     Examples:
-      | form                 |
-      | JSON array           |
-      | JSON Lines           |
-      | gzip JSON array      |
-      | gzip JSON Lines      |
-      | two gzip members     |
-      | UTF-8 with a mark    |
-      | indented JSON array  |
-
-  Scenario: Conversations may be bare lists, without messages, and without words of a user
-    When a file of conversations holds: [[{"role":"user","content":"  "},{"role":"user","content":"TITLE"}], {"messages":[]}, [{"role":"assistant","content":"Hi"}]]
-    And I run: import CONVERSATIONS --format openai-chat
-    Then it ends well and prints: imported 3, already there 0 (3 messages)
-    When I run: import CONVERSATIONS --format openai-chat
-    Then it ends well and prints: imported 0, already there 3 (0 messages)
-    And the sessions' titles are the first 99 characters of the title, nothing and nothing
-
-  Scenario: Two namespaces may hold the same file
-    Given the imported conversations of "conversations.json"
-    When I run: import CONVERSATIONS --format openai-chat --messages-key turns --namespace other
-    Then it ends well and prints: imported 3, already there 0 (15 messages)
-    When I run: show --namespace other --last 1
-    Then it prints a line with: namespace other
-    And it prints a line with: showing 5 to 5
-
-  Scenario: Conversations come through a pipe
-    When the conversations are written as gzip JSON Lines
-    And I run with that file on standard input: import - --format openai-chat --messages-key turns
-    Then it ends well and prints: imported 3, already there 0 (15 messages)
-    When conversations may have 10 bytes at most
-    And I run with that file on standard input: import - --format openai-chat --messages-key turns
-    Then it ends with 1 and says: standard input: must be at most 10 bytes
-
-  Scenario: A conversation that goes on here is not imported again
-    Given the imported conversations of "conversations.json"
-    When I run: append SESSION "And one more thing."
-    And I run: import CONVERSATIONS --format openai-chat --messages-key turns
-    Then it ends well and prints: imported 0, already there 3 (0 messages)
-
-  Scenario: An import goes on although the conversation went on here
-    When the conversations are written as JSON Lines
-    And an import of them is killed after 1 session and 2 messages of the next
-    And three messages are appended to the session that is not whole
-    And I run: import CONVERSATIONS --format openai-chat --messages-key turns
-    Then it ends well and prints: imported 2, already there 1 (10 messages)
-    And the second session has all its messages, and the three
-
-  Scenario: A file that changes while it is read is told
-    When the conversations are written as a big file
-    And I run while the file changes: import CONVERSATIONS --format openai-chat --messages-key turns
-    Then it ends with 1 and says: file was changed while it was read; import it again
-
-  Scenario: A file and a conversation may only be so long
-    When the conversations are written as a big file
-    And a conversation may have 1000 bytes at most
-    And I run: import CONVERSATIONS --format openai-chat --messages-key turns
-    Then it ends with 1 and says: conversation 1 must be valid JSON of at most 1000 bytes
-    When conversations may have 10 bytes at most
-    And I run: import CONVERSATIONS --format openai-chat
-    Then it ends with 1 and says: file must be at most 10 bytes, decompressed
-
-  Scenario: What does not fit into metadata is left out, and said
-    When the conversations are written as one big value
-    And I run: import CONVERSATIONS --format openai-chat --messages-key turns
-    Then it ends well
-    And standard error says: conversation 1: log is too long for a session's metadata and was left out
-    And the first session's metadata has the keys: task, trial
-    When the conversations are written as twelve big values
-    And I run: import CONVERSATIONS --format openai-chat --messages-key turns
-    Then it ends well and says: … and 2 more were left out for the same reason
-
-  Scenario: An import that was killed half way is run again
-    When the conversations are written as JSON Lines
-    And an import of them is killed after 1 session and 2 messages of the next
-    And I run: import CONVERSATIONS --format openai-chat --messages-key turns
-    Then it ends well
-    And it prints a line with: imported 2, already there 1
-    And every message equals the one in the file, with its tool call's id
-
-  Scenario Outline: Conversations that are wrong are refused before anything is written
-    When a file of conversations holds: <text>
-    And I run: import CONVERSATIONS --format openai-chat
-    Then it ends with 1 and says: <problem>
-    And nothing was stored
-
-    Examples:
-      | text                                                                        | problem                                          |
-      | nothing                                                                     | file is empty                                    |
-      | [                                                                           | file must be a whole JSON array                  |
-      | [{"messages":[]}                                                            | it goes wrong after conversation 1               |
-      | [{"messages":[]},]                                                          | conversation 2 must be a JSON object             |
-      | [{"messages":[]}] x                                                         | file must end where its JSON array ends          |
-      | {"messages":[]} 7                                                           | conversation 2 must be a JSON object             |
-      | {"messages":[]} {"mess                                                      | conversation 2 must be valid JSON                |
-      | {"turns":[]}                                                                | under the key messages; give its own key with    |
-      | {"messages":{}}                                                             | must hold its messages as a list                 |
-      | {"messages":[{"role":"user","content":"a"},7]}                              | conversation 1, message 2 must be an object      |
-      | {"messages":[{"role":"no word"}]}                                           | conversation 1, message 1: role must be a word   |
-      | {"messages":[{"role":"tool","tool_call_id":7}]}                             | message 1: tool_call_id must be                  |
-      | {"messages":[],"messages":[]}                                               | must not have the same key twice                 |
-      | {"messages":[],"score":NaN}                                                 | must not hold NaN                                |
-      | {"messages":[],"score":1e999}                                               | beyond what a double can be                      |
-      | {"messages":[],"n":123456789012345678901234567890123456789012345}           | more than 40 digits                              |
-
-  Scenario Outline: Conversations that are damaged or too much are refused
-    When a file of conversations is <state>
-    And I run: import CONVERSATIONS --format openai-chat
-    Then it ends with 1 and says: <problem>
-    And nothing was stored
-
-    Examples:
-      | state              | problem                            |
-      | no UTF-8           | file must be UTF-8                 |
-      | cut UTF-8          | file must be UTF-8                 |
-      | cut gzip           | its gzip data cannot be read       |
-      | a gzip bomb        | must not grow more than 200 times  |
-      | nested too deeply  | nested                             |
-      | too deep metadata  | its metadata must not be nested    |
-      | too deep           | message 1: content must not be nested |
+      | text                      | time                |
+      | 2027-03-10                | 2027-03-10 00:00:00 |
+      | 2027-03-10T21:25          | 2027-03-10 21:25:00 |
+      | 2027-03-10T21:25:09+01:00 | 2027-03-10 20:25:09 |
+      | 2027-03-10T21:25Z         | 2027-03-10 21:25:00 |
+      | 30m                       | 2027-03-12 11:30:00 |
+      | 12h                       | 2027-03-12 00:00:00 |
+      | 7d                        | 2027-03-05 12:00:00 |
+      | 2w                        | 2027-02-26 12:00:00 |
+      | 7 d                       | refused             |
+      | -7d                       | refused             |
+      | 999999d                   | refused             |
+      | ٧d                        | refused             |
+      | 0001-01-01T00:00+10:00    | refused             |
+      | 1d12h                     | refused             |
 
   # Errors
 
@@ -454,8 +346,35 @@ Feature: The command line
       | list --limit x                                    | --limit                                     |
       | list --cursor x                                   | cursor                                      |
       | delete SESSION                                    | add --yes                                   |
+      | import                                            | requires an argument                        |
+      | import FILE --format openai-chat --allow line=1   | go with --format archive                    |
+      | import FILE --signature FILE.sig                  | --signature goes with --require-signature   |
+      | import FILE FOLDER/b --signature FILE.sig --require-signature FOLDER/k | goes with one file     |
+      | import - --require-signature FOLDER/k             | standard input has no signature beside it   |
+      | import FILE --allow sessions                      | --allow must be NAME=NUMBER                 |
+      | import FILE --allow sessions=-1                   | --allow must be NAME=NUMBER                 |
+      | import FILE --allow colour=1                      | with a name of compressed_size, size, ratio |
+      | import FILE --allow sessions=0                    | sessions must be from 1                     |
+      | archive show FILE --limit -1                      | --limit must be from 0                      |
+      | archive sign - --key FILE                         | a signature is written beside a file        |
+      | archive sign FILE                                 | --key requires an argument                  |
+      | archive verify                                    | requires an argument                        |
+      | export                                            | take all of them with --all                 |
+      | export SESSION --all                              | with --all, not both                        |
+      | export SESSION --actor desk                       | go with --all                               |
+      | export SESSION --no-archived -o FILE              | go with --all                               |
+      | export --all --format html                        | html is for one session                     |
+      | export SESSION SESSION --format markdown          | markdown is for one session                 |
+      | export SESSION --format html --compress gzip      | go with --format archive                    |
+      | export SESSION --format html --sign-key FILE      | go with --format archive                    |
+      | export SESSION --sign-key FILE                    | --sign-key needs a file                     |
+      | export SESSION --compress xz                      | --compress                                  |
+      | export --all --since yesterday                    | --since must be a date or a time such as    |
+      | usage --until 2026-02-30                          | --until must be a date or a time such as    |
+      | usage --by colour                                 | --by                                        |
+      | usage SESSION --by model                          | --by is for all sessions                    |
       | import FILE --actor me                            | go with --format openai-chat                |
-      | import FILE --format openai-chat --as-copy        | goes with --format archive                  |
+      | import FILE --format openai-chat --as-copy        | go with --format archive                  |
       | list --database nonsense                          | must be a database URL                      |
       | db upgrade nonsense                               | revision                                    |
 
@@ -467,12 +386,6 @@ Feature: The command line
     Then it ends well
     When I run: show SESSION
     Then it ends with 1 and says: There is no session
-
-  Scenario: Conversations taken for an archive
-    When a file of conversations holds: [{"messages":[]}]
-    And I run: import CONVERSATIONS
-    Then it ends with 1 and says: Conversations need: --format openai-chat
-    And nothing was stored
 
   Scenario: The command to run next names the database that was given
     When I run: db verify --database sqlite:///elsewhere.db
@@ -588,14 +501,3 @@ Feature: The command line
     And the folder it names holds a ledger
     When I run: demo --json
     Then it prints JSON with the keys: steps, folder
-
-  # Real conversations
-
-  @needs.conversations
-  Scenario: Two hundred recorded conversations go in, out and across
-    When I run: import RECORDED --format openai-chat --messages-key traj --actor airline
-    Then it ends well and prints: imported 200, already there 0 (5,308 messages)
-    When I run: import RECORDED --format openai-chat --messages-key traj --actor airline
-    Then it ends well and prints: imported 0, already there 200 (0 messages)
-    When I run on a terminal: show
-    Then it ends well

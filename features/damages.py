@@ -61,6 +61,15 @@ ROWS = {
     "a session has another key": "UPDATE sessions SET key = 'ticket/4712' WHERE session_id = 'B'",
     "a session's workspace is not there": f"UPDATE sessions SET workspace = 'NOBODY' {IN_A}",
     "a session's workspace is another namespace's": "UPDATE resources SET namespace = 'acme'",
+    "a session's source has an id and no digest": f"UPDATE sessions SET source_session_id = session_id {IN_A}",
+    "a session's source has a digest that is none": (
+        f"UPDATE sessions SET source_session_id = session_id, source_sha256 = 'parcel' {IN_A}"
+    ),
+    "a session's unknown fields are a list": f"UPDATE sessions SET unknown_fields = '[]' {IN_A}",
+    "a message's unknown fields have a space too much": (
+        f"""UPDATE session_messages SET unknown_fields = '{{"mood": "calm"}}' {FIRST}"""
+    ),
+    "a record's unknown fields are no JSON": "UPDATE token_usage SET unknown_fields = 'calm' WHERE usage_id = 'RECORD'",
     "a workspace's aliases are no list": "UPDATE resources SET aliases = '{}'",
     "a workspace's aliases have a space too much": "UPDATE resources SET aliases = '[ ]'",
     "a record is lost": "DELETE FROM token_usage WHERE usage_id = 'RECORD'",

@@ -15,6 +15,7 @@ Feature: The documentation tells the truth
       | docs/howto/joining.md            |
       | docs/howto/retries_and_ids.md    |
       | docs/howto/import_conversations.md |
+      | docs/howto/move_sessions.md |
       | docs/howto/verify.md             |
       | docs/howto/observability.md      |
 
@@ -27,6 +28,7 @@ Feature: The documentation tells the truth
       | docs/tutorial.md                   |
       | docs/howto/deploys.md              |
       | docs/howto/import_conversations.md |
+      | docs/howto/move_sessions.md |
       | docs/howto/export_conversations.md |
       | docs/howto/verify.md               |
       | docs/reference/command_line.md     |

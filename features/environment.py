@@ -3,7 +3,8 @@
     behave -D database=sqlite|postgresql -D mode=sync|async
 
 A scenario that a database or mode cannot run is tagged with the capability it needs, e.g. `@needs.server`; it is left
-out where the capability is missing, and named at the end of the run.
+out where the capability is missing, and told at the end of the run: by its name, or several of a feature by their
+number.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ def before_all(context: Context) -> None:
     context.capabilities = KINDS[context.database_name].capabilities | {context.mode}
     if CONVERSATIONS.is_file():
         context.capabilities |= {"conversations"}
-    context.exempt = []
+    context.exempt = {}
 
 
 def before_scenario(context: Context, scenario: Scenario) -> None:
     needed = {tag.removeprefix("needs.") for tag in scenario.effective_tags if tag.startswith("needs.")}
     if missing := sorted(needed - context.capabilities):
         scenario.skip(f"needs {', '.join(missing)}")
-        context.exempt.append(f"{scenario.feature.name}: {scenario.name} (needs {', '.join(missing)})")
+        context.exempt.setdefault((scenario.feature.name, ", ".join(missing)), []).append(scenario.name)
         return
     context.world = context.make_world(context.kinds, context.database_name)
     context.checkout, context.conversations_file, context.schemas = CHECKOUT, CONVERSATIONS, SCHEMAS
@@ -61,6 +62,8 @@ def after_scenario(context: Context, _scenario: Scenario) -> None:
 
 def after_all(context: Context) -> None:
     context.kinds.close()
-    for name in context.exempt:
+    for (feature, missing), names in context.exempt.items():
+        named = names[0] if len(names) == 1 else f"{len(names)} scenarios"
         # Past what Behave captures, which it shows only where something fails.
-        print(f"Left out on {context.database_name}, {context.mode}: {name}", file=sys.__stdout__)
+        told = f"Left out on {context.database_name}, {context.mode}: {feature}: {named} (needs {missing})"
+        print(told, file=sys.__stdout__)

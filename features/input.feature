@@ -176,6 +176,74 @@ Feature: Input that is wrong
       | get_messages | last   | -1                         |
       | get_messages | last   | a string                   |
 
+    Examples: Archives
+      | call            | field            | value                 |
+      | export_session  | compression      | an unknown word       |
+      | export_session  | compression      | an empty string       |
+      | export_session  | compression      | a number              |
+      | export_session  | compression      | True                  |
+      | export_session  | compression      | a list                |
+      | export_session  | follow           | a string              |
+      | export_sessions | compression      | an unknown word       |
+      | export_sessions | compression      | an empty string       |
+      | export_sessions | compression      | a number              |
+      | export_sessions | compression      | True                  |
+      | export_sessions | compression      | a list                |
+      | export_sessions | follow           | a string              |
+      | export_sessions | session_ids      | an empty list         |
+      | export_sessions | session_ids      | a string              |
+      | export_sessions | session_ids      | a number              |
+      | export_sessions | session_ids      | bytes                 |
+      | export_sessions | session_ids      | 10001 ids             |
+      | export_sessions | since            | a string              |
+      | export_sessions | since            | a number              |
+      | export_sessions | since            | a time without a zone |
+      | export_sessions | since            | a time before year 1  |
+      | export_sessions | actor_name       | an empty string       |
+      | export_sessions | workspace        | a number              |
+      | export_sessions | include_archived | a string              |
+      | export_sessions | include_archived | None                  |
+      | import_session  | as_copy          | a string              |
+      | import_session  | as_copy          | None                  |
+      | import_session  | limits           | a number              |
+      | import_session  | limits           | an empty list         |
+      | import_session  | limits           | a string              |
+      | import_session  | signature        | a string              |
+      | import_session  | signature        | a number              |
+      | import_session  | trusted_keys     | None                  |
+      | import_session  | trusted_keys     | a string              |
+      | import_session  | trusted_keys     | an empty string       |
+      | import_session  | trusted_keys     | a list of strings     |
+      | import_session  | trusted_keys     | a number              |
+      | import_session  | follow           | a string              |
+      | import_session  | follow           | True                  |
+      | import_sessions | as_copy          | a string              |
+      | import_sessions | as_copy          | None                  |
+      | import_sessions | limits           | a number              |
+      | import_sessions | limits           | an empty list         |
+      | import_sessions | limits           | a string              |
+      | import_sessions | signature        | a string              |
+      | import_sessions | signature        | a number              |
+      | import_sessions | trusted_keys     | None                  |
+      | import_sessions | trusted_keys     | a string              |
+      | import_sessions | trusted_keys     | an empty string       |
+      | import_sessions | trusted_keys     | a list of strings     |
+      | import_sessions | trusted_keys     | a number              |
+      | import_sessions | follow           | a string              |
+      | import_sessions | follow           | True                  |
+
+    Examples: Sums of token usage
+      | call            | field            | value                 |
+      | sum_token_usage | session_id       | a UUID                |
+      | sum_token_usage | since            | a string              |
+      | sum_token_usage | since            | a number              |
+      | sum_token_usage | since            | a time without a zone |
+      | sum_token_usage | since            | a time before year 1  |
+      | sum_token_usage | until            | a string              |
+      | sum_token_usage | until            | a number              |
+      | sum_token_usage | until            | a time without a zone |
+      | sum_token_usage | until            | a time before year 1  |
+
     Examples: Batches
       | call            | field    | value                       |
       | append_messages | messages | an empty list               |
@@ -187,6 +255,28 @@ Feature: Input that is wrong
       | append_messages | messages | a message with another key  |
       | append_messages | messages | two messages with one id    |
       | append_messages | messages | 10001 messages              |
+
+  Scenario: A list of ids with one that is none
+    When export_sessions is called with a list of strings as session_ids
+    Then the input is refused, naming session_id
+    And nothing has reached the database
+
+  Scenario Outline: Limits of archives with <value> as <field>
+    When limits of archives are made with <value> as <field>
+    Then the input is refused, naming <field>
+
+    Examples:
+      | field           | value      |
+      | compressed_size | 0          |
+      | size            | -1         |
+      | ratio           | a fraction |
+      | window          | None       |
+      | line            | True       |
+      | depth           | a string   |
+      | digits          | 2^63       |
+      | values          | 10^30      |
+      | messages        | NaN        |
+      | sessions        | an infinity |
 
   Scenario Outline: <first> together with <second>
     When <call> is called with both <first> and <second>

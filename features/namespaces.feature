@@ -25,3 +25,4 @@ Feature: Ids that namespaces share
       | create         |
       | get_or_create  |
       | import_session |
+      | import_sessions |

@@ -6,7 +6,7 @@ Feature: What runs can be watched
     Given a session
     And the log is kept from INFO on
     When every public method is called once
-    Then the log has a line for the export and one for the import, with their counts, and no other
+    Then the log has a line for each export and each import, with its counts and digest, and no other
 
   Scenario: A call that is tried again
     Given a session
@@ -68,7 +68,7 @@ Feature: What runs can be watched
     Given an application with OpenTelemetry
     When every public method is called once
     Then each has emitted one span, of kind CLIENT and without an error
-    And each call on the session carries its id, and list carry none
+    And each call on the session carries its id, and list, export_sessions and import_sessions carry none
     And no span tells a key, a title, a content or a namespace
     And the duration of each is in the histogram of the conventions, in seconds
 

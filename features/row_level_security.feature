@@ -52,15 +52,17 @@ Feature: Row-level security on PostgreSQL
     And nothing has changed
 
     Examples:
-      | call                 | error                |
-      | gets the session     | SessionNotFoundError |
-      | appends a message    | SessionNotFoundError |
-      | updates the session  | SessionNotFoundError |
-      | adds token usage     | SessionNotFoundError |
-      | deletes the session  | SessionNotFoundError |
-      | exports the session  | SessionNotFoundError |
-      | creates a session    | StorageError         |
-      | imports an archive   | StorageError         |
+      | call                          | error                |
+      | gets the session              | SessionNotFoundError |
+      | appends a message             | SessionNotFoundError |
+      | updates the session           | SessionNotFoundError |
+      | adds token usage              | SessionNotFoundError |
+      | deletes the session           | SessionNotFoundError |
+      | exports the session           | SessionNotFoundError |
+      | exports the session by its id | SessionNotFoundError |
+      | creates a session             | StorageError         |
+      | imports an archive            | StorageError         |
+      | imports an archive of several | StorageError         |
 
   Scenario: It is run again after an upgrade
     Given the script was run

@@ -43,11 +43,12 @@ def rows() -> dict[str, list[dict[str, object]]]:
     ann |= {"last_sequence": 3, "input_tokens": 15, "output_tokens": 4, "title": "Parcel", "key": None, "version": 2}
     ann |= {"cached_input_tokens": 10, "cache_write_tokens": 0, "reasoning_tokens": 2, "cost": 12_000}
     ben = {"session_id": BEN, "namespace": "acme", "actor_name": None, "metadata": "{}", **times}
+    ben |= {"source_session_id": ANN, "source_sha256": 64 * "5", "unknown_fields": '{"mood":"calm"}'}
     workspace = {"resource_id": WORKSPACE, "namespace": "default", "kind": "workspace", "name": "north-office", **times}
     first = {"usage_id": f"{ANN[:-1]}1", "message_id": f"{ANN[:-1]}2", "model": "small", "actor_name": "ann"}
     second = {"usage_id": f"{ANN[:-1]}5", "model": "large", "actor_name": "ann"}
     first |= {"input_tokens": 12, "output_tokens": 4, "cached_input_tokens": 10, "cost": 12_000}
-    second |= {"input_tokens": 3, "output_tokens": 0, "reasoning_tokens": 2}
+    second |= {"input_tokens": 3, "output_tokens": 0, "reasoning_tokens": 2, "unknown_fields": '{"tier":1}'}
     return {
         "resources": [workspace | {"aliases": "[]"}],
         "sessions": [ann | {"workspace": WORKSPACE}, ben],
@@ -63,6 +64,7 @@ def rows() -> dict[str, list[dict[str, object]]]:
                 "created_at": MORNING,
                 "format": "json" if content.startswith("{") else "text",
                 "content_sha256": hashlib.sha256(content.encode()).hexdigest(),
+                "unknown_fields": '{"stars":5}' if sequence == 3 else None,
             }
             for sequence, content in enumerate(CONTENTS, 1)
         ],

@@ -162,7 +162,7 @@ Feature: Upgrades beside a running service
 
     Examples:
       | command                             | revision                    |
-      | upgrade to head                     | a7_006_compatible_revisions |
+      | upgrade to head                     | a7_007_imports              |
       | downgrade to a7_005_listing_indexes | a7_005_listing_indexes      |
 
   @needs.server

@@ -40,6 +40,7 @@ Feature: A whole ledger is verified
       | a7_001_session_persistence |
       | a7_002_session_details     |
       | a7_004_token_usage         |
+      | a7_007_imports             |
 
   Scenario: Messages without a hash are counted
     Given a ledger with two conversations
@@ -78,6 +79,7 @@ Feature: A whole ledger is verified
       | content that is no string, in the format text        | value of message 1                              |
       | a message's metadata has its keys in another order   | canonical of message 1                          |
       | a message's metadata is a list                       | value of message 1                              |
+      | a message's unknown fields have a space too much     | canonical of message 1                          |
       | a role of two words                                  | value of message 1                              |
       | a format of two words                                | value of message 1                              |
       | a message in the middle is lost                      | sequence of session A                           |
@@ -94,6 +96,9 @@ Feature: A whole ledger is verified
       | a session has another key                            | key of session B                                |
       | a session's workspace is not there                   | workspace of session A                          |
       | a session's workspace is another namespace's         | workspace of session A                          |
+      | a session's source has an id and no digest           | value of session A                              |
+      | a session's source has a digest that is none         | value of session A                              |
+      | a session's unknown fields are a list                | value of session A                              |
       | a workspace's aliases are no list                    | value                                           |
       | a workspace's aliases have a space too much          | canonical                                       |
 
@@ -103,6 +108,7 @@ Feature: A whole ledger is verified
       | a record is there twice                              | totals of session A                             |
       | a record names a message that never was              | orphan_usage of session A                       |
       | a record names a message that is no ULID             | value of session A                              |
+      | a record's unknown fields are no JSON                | canonical of session A                          |
       | a record has a negative count                        | value of session A, totals of session A         |
 
   Scenario Outline: A total that is not the sum of the ledger: <column>
@@ -216,6 +222,29 @@ Feature: A whole ledger is verified
     Then the service reads it as if nothing were wrong
     And without computing hashes again a verification finds nothing
     But a verification finds content_hash
+
+  Scenario Outline: A damaged session is not exported: <damage>
+    Given a ledger with two conversations
+    When past the library: <damage>
+    And session A is exported
+    Then it is refused with StorageError
+    And the error says "run: sessionledger verify"
+    And the damage is told with the id of <named>
+
+    Examples:
+      | damage                                | named     |
+      | a letter of stored content is flipped | message 1 |
+      | a stored hash is changed              | message 1 |
+      | a message in the middle is lost       | session A |
+      | the last message is lost              | session A |
+      | the counter is ahead of its messages  | session A |
+      | a record is lost                      | session A |
+      | no record has a cost                  | session A |
+
+  Scenario: Without damage the same session is exported (control)
+    Given a ledger with two conversations
+    When session A is exported
+    Then its archive is imported elsewhere, with 5 messages
 
   Scenario: Writers go on beside it
     Given a ledger with two conversations

@@ -106,7 +106,7 @@ def none_loaded(context, names):
     loaded = context.ended.stdout.split()
     assert "sessionledger.domain.models" in loaded, context.ended.stderr
     wanted = re.split(r", | and ", names)
-    assert len(wanted) == 8
+    assert len(wanted) == 10
     assert not set(wanted) & set(loaded), set(wanted) & set(loaded)
 
 

@@ -139,11 +139,12 @@ def without(record, *names):
 
 @then("the imported session equals the exported one but for its ids, its key, its namespace and its version")
 def sessions_equal(context):
-    changed = ("session_id", "key", "namespace", "version")
+    changed = ("session_id", "key", "namespace", "version", "source")
     imported, exported = without(context.imported, *changed), without(context.exported, *changed)
     assert imported == exported, f"{imported} is not {exported}"
     assert context.imported.session_id != context.exported.session_id
     assert (context.imported.key, context.imported.version) == (None, 1)
+    assert context.imported.source.session_id == context.exported.session_id
 
 
 @then("the imported messages equal the exported ones but for their ids")

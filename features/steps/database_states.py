@@ -20,7 +20,7 @@ NEWER = {
     "that is newer than this release": "DELETE FROM sessionledger_compatible_revisions",
     "that is newer, and records nothing": "DROP TABLE sessionledger_compatible_revisions",
     "that is newer, and says so of other releases": (
-        f"UPDATE sessionledger_compatible_revisions SET revision = '{FUTURE}'"
+        f"UPDATE sessionledger_compatible_revisions SET revision = '{FUTURE}' WHERE revision = '{revision.EXPECTED}'"
     ),
     "that is newer, and says that this release works with it": (
         f"INSERT INTO sessionledger_compatible_revisions (revision) VALUES ('{FUTURE}')"

@@ -3,6 +3,7 @@
 import base64
 import io
 import math
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
 from behave import then, when
@@ -101,6 +102,9 @@ VALUES = {
     "a message without a role": lambda: [{"content": "Hello"}],
     "a message without content": lambda: [{"role": "user"}],
     "a message with another key": lambda: [{"role": "user", "content": "Hello", "sequence": 1}],
+    "a time without a zone": lambda: datetime(2026, 3, 1, 12),  # noqa: DTZ001 - as it says
+    "a time before year 1": lambda: datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))),
+    "10001 ids": lambda: [ULID] * 10_001,
     "10001 messages": lambda: [{"role": "user", "content": "Hello"}] * 10_001,
     "two messages with one id": lambda: [{"role": "user", "content": text, "message_id": ULID} for text in ("a", "a")],
 }
@@ -114,8 +118,11 @@ RIGHT = {
     "append_message": {"role": "user", "content": "Hello"},
     "append_messages": {"messages": [{"role": "user", "content": "Hello"}]},
     "export_session": {"file": io.BytesIO()},
+    "export_sessions": {"file": io.BytesIO()},
+    "sum_token_usage": {},
 }
-WITHOUT_ID = {"create", "get_or_create", "find", "list", "connect"}
+WITHOUT_ID = {"create", "get_or_create", "find", "list", "connect", "export_sessions", "sum_token_usage"}
+IMPORTS = {"import_session", "import_sessions"}
 
 
 def value_named(context, name):
@@ -135,9 +142,21 @@ def call_with(context, call, values):
         context.world.service.list()  # the database itself is fine
         context.world.attempt(lambda: context.world.connect(**values))
         return
-    own_id = {} if call in WITHOUT_ID else {"session_id": context.session.session_id}
+    session_id = context.session.session_id
+    right = {} if call in WITHOUT_ID | IMPORTS else {"session_id": session_id}
+    right |= RIGHT.get(call, {})
+    if call in IMPORTS:
+        right["file"] = io.BytesIO()
+        context.world.service.export_session(session_id, right["file"])
+        right["file"].seek(0)
     method = getattr(context.world.service, call)
-    context.world.attempt(lambda: method(**(own_id | RIGHT.get(call, {}) | values)))
+    context.world.attempt(lambda: method(**(right | values)))
+
+
+@when("limits of archives are made with {value} as {field:w}")
+def make_limits(context, value, field):
+    values = {field: value_named(context, value)}
+    context.world.attempt(lambda: sessionledger.ArchiveLimits(**values))
 
 
 @when("{call:w} is called with {value} as {field:w}")

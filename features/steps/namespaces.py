@@ -52,7 +52,7 @@ def has_that_id(context):
 def taken_before(context, other, call, namespace):
     service = context.world.connect(namespace=namespace)
     context.file = io.BytesIO()
-    if call == "import_session":
+    if call in {"import_session", "import_sessions"}:
         source = context.world.connect(namespace="initech")
         source.export_session(source.create().session_id, context.file)
         session = service.import_session(io.BytesIO(context.file.getvalue()))
@@ -70,5 +70,6 @@ def called_in(context, call, namespace):
         "create": lambda: service.create(key=KEY),
         "get_or_create": lambda: service.get_or_create(KEY),
         "import_session": lambda: service.import_session(io.BytesIO(context.file.getvalue())),
+        "import_sessions": lambda: service.import_sessions(io.BytesIO(context.file.getvalue())),
     }
     context.world.attempt(calls[call])

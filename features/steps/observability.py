@@ -36,8 +36,11 @@ def every_method(service):
     service.append_messages(session_id, [{"role": "user", "content": CONTENT}, {"role": "tool", "content": CONTENT}])
     service.get_messages(session_id)
     service.update_token_usage(session_id, input_tokens=5)
+    service.sum_token_usage(session_id=session_id)
     service.export_session(session_id, file)
+    service.export_sessions(io.BytesIO(), session_ids=[session_id])
     service.import_session(io.BytesIO(file.getvalue()))
+    service.import_sessions(io.BytesIO(file.getvalue()))
     service.delete(session_id)
     return session
 
@@ -65,13 +68,17 @@ def call_every_method(context):
     context.session = every_method(context.world.service)
 
 
-@then("the log has a line for the export and one for the import, with their counts, and no other")
+@then("the log has a line for each export and each import, with its counts and digest, and no other")
 def archives_logged(context):
-    exported, imported = (record.getMessage() for record in ours(context))
-    expected = rf"Exported session {context.session.session_id}: 3 message\(s\), \d{{4}} bytes"
-    assert re.fullmatch(expected, exported), exported
-    assert re.fullmatch(r"Imported session \w{26}: 3 message\(s\)", imported), imported
-    assert {record.name for record in ours(context)} == {"sessionledger.application.services.persistent"}
+    held = r"1 session\(s\), 3 message\(s\)"
+    exported = rf"Exported {held}, \d{{4}} bytes, SHA-256 ([0-9a-f]{{64}})"
+    found = [record.getMessage() for record in ours(context)]
+    expected = [exported, exported, *[rf"Imported {held}, SHA-256 ([0-9a-f]{{64}})"] * 2]
+    assert len(found) == len(expected), found
+    told = [re.fullmatch(*each) for each in zip(expected, found, strict=True)]
+    assert all(told), found
+    assert len({each[1] for each in told}) == 1, found
+    assert {record.name for record in ours(context)} == {"sessionledger.application.services.archives"}
     assert {record.levelname for record in ours(context)} == {"INFO"}
 
 

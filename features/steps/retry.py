@@ -17,9 +17,17 @@ from sessionledger.infrastructure.database import (
     SessionRepository,
     TokenUsageRepository,
 )
+from sessionledger.infrastructure.database.repositories import ArchiveRepository, Selection
 
-REPOSITORIES = (SessionRepository, SessionMessageRepository, TokenUsageRepository, ResourceRepository)
+REPOSITORIES = (
+    SessionRepository,
+    SessionMessageRepository,
+    TokenUsageRepository,
+    ResourceRepository,
+    ArchiveRepository,
+)
 CHANGING = ("session_id", "message_id", "namespace", "created_at", "updated_at", "archived_at", "key")
+CHANGING += ("source", "sha256", "session_ids")
 
 
 def repository_methods():
@@ -62,6 +70,15 @@ class Ledger:
     def deleted(self):
         self.service.delete(self.session_id)
 
+    def imported_and_deleted(self):
+        """Its messages are gone; its token usage is where it is imported again."""
+        self.service.delete(self.service.import_session(io.BytesIO(self.archive)).session_id)
+
+    def archived(self, read):
+        """What an export reads; an export itself is not run again, because its file has a part of it already."""
+        mine, session = Selection("default", session_ids=(self.session_id,)), self.service.get(self.session_id)
+        return self.database.read(lambda unit: read(ArchiveRepository(unit.connection), mine, session))
+
 
 def batch():
     usage = {"input_tokens": 7, "cost": "0.5"}
@@ -85,14 +102,18 @@ READS = {
         nothing,
         lambda it: it.database.read(lambda unit: unit.messages.count_for_session("default", it.session_id)),
     ),
-    "token_usage.count_for_session": (
+    "archives.count": (nothing, lambda it: it.archived(lambda archives, mine, _: tuple(archives.count(mine)))),
+    "archives.sessions": (nothing, lambda it: it.archived(lambda archives, mine, _: len([*archives.sessions(mine)]))),
+    "archives.messages": (
         nothing,
-        lambda it: it.database.read(lambda unit: unit.token_usage.count_for_session("default", it.session_id)),
+        lambda it: it.archived(lambda archives, _, session: [each.content for each in archives.messages(session)]),
     ),
-    "token_usage.get_for_session": (
+    "archives.usage_records": (
         nothing,
-        lambda it: it.database.read(lambda unit: len(unit.token_usage.get_for_session("default", it.session_id))),
+        lambda it: it.archived(lambda archives, _, session: len([*archives.usage_records(session)])),
     ),
+    "archives.turn": (nothing, lambda it: it.archived(lambda archives, *_: archives.turn())),
+    "sum_token_usage": (nothing, lambda it: it.service.sum_token_usage(session_id=it.session_id)),
 }
 WRITES = {
     "create": (nothing, lambda it: it.service.create(title="New", workspace="a new workspace")),
@@ -112,6 +133,11 @@ WRITES = {
     "append_messages": (nothing, lambda it: it.service.append_messages(it.session_id, batch())),
     "import_session": (nothing, lambda it: it.service.import_session(io.BytesIO(it.archive))),
     "import_session as a copy": (nothing, lambda it: it.service.import_session(io.BytesIO(it.archive), as_copy=True)),
+    "import_session after deletion": (
+        Ledger.imported_and_deleted,
+        lambda it: it.service.import_session(io.BytesIO(it.archive)),
+    ),
+    "import_sessions": (nothing, lambda it: it.service.import_sessions(io.BytesIO(it.archive))),
     "update_token_usage": (nothing, lambda it: it.service.update_token_usage(it.session_id, input_tokens=5)),
     "update_token_usage again": (
         nothing,

@@ -93,6 +93,9 @@ def everything(service):
     copies = [service.import_session(io.BytesIO(archive.getvalue())) for _ in range(2)]
     told.append([(copy.last_sequence, copy.usage, copy.workspace) for copy in copies])
     told.append([message.content for message in service.get_messages(copies[0].session_id)])
+    told.append(service.export_sessions(io.BytesIO(), workspace="south").messages)
+    told.append(service.import_sessions(io.BytesIO(archive.getvalue())).messages)
+    told.append(service.sum_token_usage())
     told.append(service.delete(session_id))
     try:
         service.get(session_id)
@@ -272,8 +275,10 @@ def service_astray(context, namespace, other, call):
         "adds token usage": lambda: service.update_token_usage(session_id, input_tokens=1),
         "deletes the session": lambda: service.delete(session_id),
         "exports the session": lambda: service.export_session(session_id, io.BytesIO()),
+        "exports the session by its id": lambda: service.export_sessions(io.BytesIO(), session_ids=[session_id]),
         "creates a session": service.create,
         "imports an archive": lambda: service.import_session(io.BytesIO(archive.getvalue())),
+        "imports an archive of several": lambda: service.import_sessions(io.BytesIO(archive.getvalue())),
     }
     context.world.attempt(calls[call])
 

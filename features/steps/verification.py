@@ -196,6 +196,26 @@ def of_deleted(context, count):
     assert context.line.outcome.json["of_deleted_sessions"] == count, context.line.outcome.json
 
 
+@when("session A is exported")
+def export_a(context):
+    context.file = io.BytesIO()
+    context.world.attempt(lambda: context.world.service.export_session(context.names["A"], context.file))
+
+
+@then("the damage is told with the id of {what}")
+def damage_told(context, what):
+    ids = {"message 1": context.sent[0].message_id, "session A": context.names["A"]}
+    assert ids[what] in str(context.error), context.error
+
+
+@then("its archive is imported elsewhere, with {count:d} messages")
+def imported_elsewhere(context, count):
+    assert context.world.result.messages == count
+    context.file.seek(0)
+    imported = context.world.connect(context.world.fresh()).import_session(context.file)
+    assert imported.last_sequence == count
+
+
 @then("the service reads it as if nothing were wrong")
 def reads_it(context):
     message = context.world.service.get_messages(context.names["A"])[0]

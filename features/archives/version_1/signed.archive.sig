@@ -1,0 +1,1 @@
+{"algorithm":"ed25519","context":"sessionledger.archive.signature/1","key_id":"164fe68170221490","signature":"1Yn1a5VIXOCaUiHhRnJ3ykbPvByg5WQDBJCpwS41T/n1zZNr9Bs6PMTWIA+HvRr/bcMSJD6KBIHzSfbepWAACw==","trusted_comment":{"name":"signed.archive","sha256":"1b5b18d3eff7a6f59844186e1e79765669152de7d37a35d77c4a772d52e7a283"}}
