@@ -17,14 +17,16 @@ import proxy
 import sessionledger
 from harness import Found, Kind, control, fault
 from sessionledger import AsyncSessionService, SessionService
-from sessionledger.application.services import work
+from sessionledger.application.services import archives, work
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 KEY, OTHER_KEY = "ticket/4711", "ticket/4712"
 USAGE_ID, MESSAGE_ID = (sessionledger.message_id_for(name) for name in ("a usage id", "a message id"))
 SENT = {"role": "assistant", "content": "On its way.", "usage": {"input_tokens": 12}}
 BATCH = [{"role": "user", "content": "One"}, {"role": "assistant", "content": "Two", "usage": {"input_tokens": 7}}]
-READS = {"get", "find", "list", "get_messages", "export_session", "verify", "close"}
+READS = {
+    *("get", "find", "list", "get_messages", "export_session", "export_sessions", "sum_token_usage", "verify", "close"),
+}
 
 
 class Ledger(NamedTuple):
@@ -65,6 +67,10 @@ WRITES: dict[str, list[Write]] = {
         lambda it: it.service.import_session(it.file),
         lambda it: it.service.import_session(it.file, as_copy=True),
     ],
+    "import_sessions": [
+        lambda it: it.service.import_sessions(it.file),
+        lambda it: it.service.import_sessions(it.file, as_copy=True),
+    ],
     "update_token_usage": [
         lambda it: it.service.update_token_usage(it.session_id, input_tokens=5, model="small"),
         lambda it: it.service.update_token_usage(it.session_id, input_tokens=3, usage_id=USAGE_ID),
@@ -92,8 +98,13 @@ def every_write() -> list[tuple[str, Write]]:
 def repeatable() -> Iterator[None]:
     """Mint the same ids and see the same times in every run, so that states can be compared to the last byte."""
     numbers, instants = itertools.count(1), itertools.count(1)
+
+    def minted() -> str:
+        return sessionledger.message_id_for(f"id {next(numbers)}")
+
     with (
-        mock.patch.object(work, "new_id", side_effect=lambda: sessionledger.message_id_for(f"id {next(numbers)}")),
+        mock.patch.object(work, "new_id", side_effect=minted),
+        mock.patch.object(archives, "new_id", side_effect=minted),
         mock.patch.object(work, "now", side_effect=lambda: START + timedelta(seconds=next(instants))),
     ):
         yield

@@ -166,8 +166,13 @@ def arguments() -> Iterator[Argument]:
     yield from named("append_messages", "session_id", messages=[message])
     yield from named("append_messages", "messages", "expected_sequence", messages=[message])
     yield from named("get_messages", "session_id", "after", "before", "limit", "last")
-    yield from named("export_session", "session_id", file=io.BytesIO())
-    yield from named("import_session", "as_copy", file=io.BytesIO(b""))
+    yield from named("export_session", "session_id", "compression", file=io.BytesIO())
+    nobody = {"file": io.BytesIO(), "workspace": "nobody's"}  # else every export would hold all that is stored here
+    yield from named("export_sessions", "session_ids", "actor_name", "include_archived", "since", **nobody)
+    yield from named("export_sessions", "workspace", file=io.BytesIO(), actor_name="nobody")
+    for method in ("import_session", "import_sessions"):
+        yield from named(method, "as_copy", "limits", "signature", "trusted_keys", file=io.BytesIO(b""))
+    yield from named("sum_token_usage", "session_id", "since", "until")
     counts = (field.name for field in fields(TokenUsage))
     yield from named("update_token_usage", "session_id", *counts, "model", "usage_id")
     yield "import_session.file", imported, None
@@ -259,7 +264,8 @@ class Injection:
 
 
 PLAIN: tuple[Any, ...] = (
-    *("plain", "user", "newest", "oldest", "updated", 1, 0, 2**40, True, {"plain": 1}, None, "0" * 26, "0" * 26),
+    datetime(2026, 3, 1, tzinfo=UTC),
+    *("plain", "user", "newest", "oldest", "updated", 1, 0, 2**40, True, False, {"plain": 1}, None, "0" * 26, "0" * 26),
     cursor(["newest", "2026-03-01T00:00:00+00:00", "0" * 26]),
 )
 

@@ -43,6 +43,8 @@ ALWAYS = {
     "usage under a message's id",
     "append under a usage's id",
     "usage cancelled and resent",
+    "sum",
+    "sum of a session",
     "export",
     "import",
     "import cancelled and sent again",

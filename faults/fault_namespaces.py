@@ -56,6 +56,7 @@ class Fuzz:
         self._ids = [sessionledger.new_id() for _ in range(12)]
         self._cursors: list[tuple[str, str, datetime, str]] = []
         self._archives: list[tuple[bytes, str, dict[str, Any]]] = []
+        self._archives_of_all: list[tuple[bytes, str, list[dict[str, Any]]]] = []
         self.statements: list[str] = []
         for engine in (bench.blocking.engine, bench.awaiting.engine.sync_engine):
             event.listen(engine, "before_cursor_execute", lambda *told: self.statements.append(told[2]))
@@ -227,6 +228,14 @@ class Fuzz:
         got = self.ask(place, lambda session_id: service.update_token_usage(session_id, **call))
         self.agree(got, lambda: self.model.use(place, usage_id, usage, self.bench.now))
 
+    def sum_token_usage(self, place: Place, service: Any) -> None:
+        if self.chance.random() < 0.3:
+            self.operations += 1
+            self.agree(service.sum_token_usage(), lambda: self.model.sums(place.namespace))
+            return
+        got = self.ask(place, lambda session_id: service.sum_token_usage(session_id=session_id))
+        self.agree(got, lambda: self.model.sums(place.namespace, place.session_id))
+
     # Archives
 
     def export_session(self, place: Place, service: Any) -> None:
@@ -255,6 +264,37 @@ class Fuzz:
         got = attempt(service.import_session, io.BytesIO(archive), as_copy=as_copy)
         copy_id = got.session_id if as_copy else None
         self.agree(got, lambda: self.model.imported(place.namespace, held, sha256, copy_id))
+
+    def export_sessions(self, place: Place, service: Any) -> None:
+        """All that a namespace has, or a part of it; now and then by ids, of whichever namespace."""
+        wanted = {"actor_name": self.chance.choice(NAMES), "workspace": self.chance.choice(WORKSPACES)}
+        if self.chance.random() < 0.3:
+            got = self.ask(place, lambda session_id: service.export_sessions(io.BytesIO(), session_ids=[session_id]))
+            self.agree(
+                got if isinstance(got, SessionLedgerError) else [got.messages],
+                lambda: [len(self.model.exported(place)["session"]["messages"])],
+            )
+            return
+        file = io.BytesIO()
+        self.operations += 1
+        got = service.export_sessions(file, **wanted)
+        found = self.model.listing(place.namespace, include_archived=True, **wanted)
+        ids = sorted(each["session_id"] for each in found)
+        held = [self.model.exported(Place(place.namespace, session_id)) for session_id in ids]
+        assert (got.sessions, got.messages) == (len(held), sum(len(each["session"]["messages"]) for each in held))
+        self._archives_of_all = [*self._archives_of_all[-3:], (file.getvalue(), got.sha256, held)]
+
+    def import_sessions(self, place: Place, service: Any) -> None:
+        """All that whichever namespace had."""
+        if not self._archives_of_all:
+            return
+        archive, sha256, held = self.chance.choice(self._archives_of_all)
+        self.operations += 1
+        got = attempt(service.import_sessions, io.BytesIO(archive))
+        self.agree(
+            got if isinstance(got, SessionLedgerError) else list(got.session_ids),
+            lambda: self.model.imported_all(place.namespace, held, sha256),
+        )
 
     # What the database itself holds
 
@@ -291,7 +331,7 @@ FOREIGN = (
 ASKED = (
     *(Fuzz.create, Fuzz.create, Fuzz.get_or_create, Fuzz.get, Fuzz.find, Fuzz.list, Fuzz.update, Fuzz.delete),
     *(Fuzz.append_message, Fuzz.append_message, Fuzz.append_messages, Fuzz.get_messages, Fuzz.update_token_usage),
-    *(Fuzz.export_session, Fuzz.import_session),
+    *(Fuzz.export_session, Fuzz.import_session, Fuzz.export_sessions, Fuzz.import_sessions, Fuzz.sum_token_usage),
 )
 
 
@@ -322,10 +362,11 @@ STATEMENTS = {
     "get and list": r"SELECT.*\sFROM sessions",
     "messages": r"SELECT.*\sFROM session_messages",
     "workspaces": r"SELECT.*\sFROM resources",
+    "token usage": r"SELECT.*\sFROM token_usage",
     "change": "UPDATE sessions",
     "delete": "DELETE FROM",
 }
-BY_NAMESPACE = re.compile(r"\b(?:sessions|resources)\.namespace = ")
+BY_NAMESPACE = re.compile(r"\b(?:sessions|resources|token_usage)\.namespace = ")
 
 
 def without_namespace(which: str) -> Callable[..., tuple[str, Any]]:

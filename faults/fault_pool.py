@@ -49,6 +49,8 @@ CALLS: tuple[Callable[[Any, str], Any], ...] = (
     lambda sessions, session_id: sessions.update(session_id, title="Parcel"),
     lambda sessions, session_id: sessions.export_session(session_id, NoFile()),
     lambda sessions, _: sessions.get_or_create("ticket/4711"),
+    lambda sessions, _: sessions.export_sessions(NoFile()),
+    lambda sessions, _: sessions.sum_token_usage(),
 )
 
 

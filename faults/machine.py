@@ -20,7 +20,7 @@ from sqlalchemy import event
 import sessionledger
 from harness import Kind
 from model import Model, Place, Refused, Usage, canonical
-from sessionledger import Session, SessionLedgerError, SessionMessage, SessionPage, TokenUsage
+from sessionledger import Session, SessionLedgerError, SessionMessage, SessionPage, TokenUsage, UsageSum
 from sessionledger.application.services import AsyncPersistentSessionService, PersistentSessionService, work
 from sessionledger.infrastructure.database import Database
 from sessionledger.infrastructure.database.aio import AsyncDatabase
@@ -246,7 +246,10 @@ def plain(answer: Any) -> Any:
         return Usage(*(getattr(answer, name) for name in Usage._fields))
     if isinstance(answer, Session):
         shown = {name: getattr(answer, name) for name in Session.__slots__}
-        return {**shown, "metadata": canonical(answer.metadata), "usage": plain(answer.usage)}
+        source = answer.source and (answer.source.session_id, answer.source.sha256)
+        return {**shown, "metadata": canonical(answer.metadata), "usage": plain(answer.usage), "source": source}
+    if isinstance(answer, UsageSum):
+        return (answer.actor_name, answer.model, answer.imported, plain(answer.usage), answer.records, answer.sessions)
     if isinstance(answer, SessionMessage):
         shown = {name: getattr(answer, name) for name in SessionMessage.__slots__}
         del shown["session_id"], shown["content_sha256"]

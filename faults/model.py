@@ -92,6 +92,19 @@ class Model:
     def totals(self, place: Place) -> Usage:
         return total(record["usage"] for record in self.ledger.get(place, {}).values())
 
+    def sums(self, namespace: str, session_id: str | None = None) -> list[tuple[Any, ...]]:
+        """What was spent, by actor, model and whether it was imported; nothing stands before every name."""
+        groups: dict[tuple[Any, ...], list[tuple[Place, Usage]]] = {}
+        for place, records in self.ledger.items():
+            if place.namespace == namespace and session_id in {None, place.session_id}:
+                for record in records.values():
+                    key = (record["actor_name"], record["model"], record["imported"])
+                    groups.setdefault(key, []).append((place, record["usage"]))
+        return [
+            (*key, total(usage for _, usage in groups[key]), len(groups[key]), len({place for place, _ in groups[key]}))
+            for key in sorted(groups, key=lambda key: [(each is not None, str(each)) for each in key])
+        ]
+
     def listing(
         self,
         namespace: str,
@@ -142,6 +155,7 @@ class Model:
             "created_at": at,
             "updated_at": at,
             "archived_at": None,
+            "source": None,
             "messages": [],
         }
         return self.get(place)
@@ -215,7 +229,7 @@ class Model:
         if place in self.sessions:
             return self.get(place)
         self._refuse_taken(place)
-        session.update(place._asdict(), key=None, version=1)
+        session.update(place._asdict(), key=None, version=1, source=(session["session_id"], sha256))
         for message in session["messages"]:
             message["message_id"] = derived_id(place.session_id, message["message_id"])
         self.sessions[place] = session
@@ -225,6 +239,15 @@ class Model:
             records[derived_id(place.session_id, usage_id)] = {**record, "message_id": message_id, "imported": True}
         self._add(place, records)
         return self.get(place)
+
+    def imported_all(self, namespace: str, archives: list[dict[str, Any]], sha256: str) -> list[str]:
+        """Store an archive of several sessions, all or none; return the ids that they have."""
+        before = dict(self.sessions), dict(self.ledger)
+        try:
+            return [self.imported(namespace, each, sha256)["session_id"] for each in archives]
+        except Refused:
+            self.sessions, self.ledger = before
+            raise
 
     # The rules
 

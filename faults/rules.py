@@ -266,6 +266,15 @@ class UsageRules(Machine):
         usage_id = sessionledger.new_id()
         self.used_up(self.place(where), usage_id, counts, model, awaiting=awaiting, named=named)
 
+    @rule(where=wheres, awaiting=either, whole=either)
+    def sum_up(self, where: Where, *, awaiting: bool, whole: bool) -> None:
+        """What a namespace spent, or one session of it, whatever became of the session."""
+        self.ran("sum" if whole else "sum of a session")
+        place = self.place(where)
+        session_id = None if whole else place.session_id
+        sums = self.service(place, awaiting).sum_token_usage(session_id=session_id)
+        self.agree(sums, lambda: self.model.sums(place.namespace, session_id))
+
     @rule(which=numbers, awaiting=either)
     def use_again(self, which: int, *, awaiting: bool) -> None:
         self.ran("usage resent")

@@ -213,6 +213,7 @@ def row(name: str, number: int, tokens: int) -> dict[str, object]:
         | {"metadata": f'{{"n":{number}}}', "last_sequence": 1, "created_at": EARLY, "updated_at": LATE}
         | {"title": f"Parcel {number}", "key": f"case {number}", "workspace": id_of("R", number)}
         | {"version": 1 + number % 3, "archived_at": LATE if number % 2 else None}
+        | {"source_session_id": id_of("A", number), "source_sha256": f"{number:064x}", "unknown_fields": '{"b":1}'}
         | counts,
         "session_messages": {
             "message_id": id_of("M", number),
@@ -225,11 +226,12 @@ def row(name: str, number: int, tokens: int) -> dict[str, object]:
             "created_at": EARLY,
             "format": "acme.chat",
             "content_sha256": hashlib.sha256(content.encode()).hexdigest(),
+            "unknown_fields": '{"c":1}',
         },
         "token_usage": session
         | {"usage_id": id_of("T", number), "message_id": id_of("M", number), "model": "small", "recorded_at": LATE}
         | counts
-        | {"imported": False},
+        | {"imported": False, "unknown_fields": '{"d":1}'},
     }[name]
 
 
