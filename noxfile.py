@@ -113,6 +113,7 @@ def benchmark(session: nox.Session) -> None:
     install(session, "benchmark")
     quick = [] if "--full" in session.posargs else ["--quick"]
     session.run("python", "benchmarks/floor.py", *quick)
+    session.run("python", "benchmarks/archive_floor.py", *quick)
     session.run("asv", "machine", "--yes")
     session.run("asv", "run", "--python=same", "--show-stderr", *quick)
 

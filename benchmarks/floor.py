@@ -77,7 +77,11 @@ class Floor(ABC):
 
     @abstractmethod
     def load(self, sessions: Iterable[tuple[Any, ...]], messages: Iterable[tuple[Any, ...]]) -> None:
-        """Load rows in bulk."""
+        """Load rows in bulk, in one transaction."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Let the database look at what was loaded, and have it all on disk."""
 
     @staticmethod
     def row(session_id: str, text: str = TEXT, metadata: object = None) -> tuple[Any, ...]:
@@ -154,6 +158,9 @@ class SQLiteFloor(Floor):
             ((*row[:7], _text(row[7]), *row[8:]) for row in messages),
         )
         self.connection.execute("COMMIT")
+
+    def settle(self) -> None:
+        """See `Floor.settle`."""
         self.connection.execute("ANALYZE")
         self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -222,10 +229,14 @@ class PostgreSQLFloor(Floor):
     def load(self, sessions: Iterable[tuple[Any, ...]], messages: Iterable[tuple[Any, ...]]) -> None:
         """See `Floor.load`."""
         columns = "session_id, namespace, actor_name, metadata, last_sequence, created_at, updated_at, title"
-        for into, rows in ((f"sessions ({columns})", sessions), (f"session_messages ({MESSAGE})", messages)):
-            with self.connection.cursor() as cursor, cursor.copy(f"COPY {into} FROM STDIN") as copy:
-                for row in rows:
-                    copy.write_row(row)
+        with self.connection.transaction():
+            for into, rows in ((f"sessions ({columns})", sessions), (f"session_messages ({MESSAGE})", messages)):
+                with self.connection.cursor() as cursor, cursor.copy(f"COPY {into} FROM STDIN") as copy:
+                    for row in rows:
+                        copy.write_row(row)
+
+    def settle(self) -> None:
+        """See `Floor.settle`."""
         self.connection.execute("VACUUM ANALYZE")
         self.connection.execute("CHECKPOINT")
 
@@ -294,6 +305,7 @@ def parts(kind: str, url: str, sizes: Sizes) -> Iterator[Part]:
     sessions = sessionledger.connect(url)
     long = {length: sessionledger.new_id() for length in sizes.lengths}
     floor.load(_sessions(sizes, long), _messages(floor, long))
+    floor.settle()
     ours, theirs, other = (sessions.create().session_id for _ in range(3))
     append_goal = "1.3" if kind == "postgresql" else "1.5"
     yield Part(

@@ -18,6 +18,7 @@ KEY = "case 17"
 SESSION = sessionledger.session_id_for("default", KEY)
 RESOURCE, FIRST, SECOND, THIRD, USAGE = (f"01J8ZC0000000000000000000{digit}" for digit in "12345")
 CALL = '{"content":"Yes","role":"assistant"}'
+UNKNOWN = '{"mood":"calm"}'
 
 ROWS = {
     "b1_001_resource_registry": [
@@ -60,6 +61,11 @@ ROWS = {
     ],
     "a7_005_listing_indexes": [],
     "a7_006_compatible_revisions": [],
+    "a7_007_imports": [
+        "UPDATE sessions SET source_session_id = :session, source_sha256 = :hash, unknown_fields = :unknown",
+        "UPDATE session_messages SET unknown_fields = :unknown WHERE message_id = :third",
+        "UPDATE token_usage SET unknown_fields = :unknown",
+    ],
 }
 VALUES = {
     "resource": RESOURCE,
@@ -70,6 +76,7 @@ VALUES = {
     "usage": USAGE,
     "key": KEY,
     "call": CALL,
+    "unknown": UNKNOWN,
     "hash": hashlib.sha256(CALL.encode()).hexdigest(),
     "at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
 }
@@ -140,6 +147,8 @@ def _from_revision(url: str, revision: str) -> list[str]:
             expect("the details", details, (SESSION, "A parcel", "parcels", 3))
         if at >= 4:
             expect("the cost", str(sessions.get(SESSION).usage.cost), "0.5")
+        if at >= 7:
+            expect("the source", sessions.get(SESSION).source, sessionledger.SessionSource(SESSION, VALUES["hash"]))
     return wrong
 
 

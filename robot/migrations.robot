@@ -9,7 +9,7 @@ Test Tags           migrations
 
 
 *** Variables ***
-${NEWEST}       a7_006_compatible_revisions
+${NEWEST}       a7_007_imports
 ${BEFORE}       a7_003_message_format
 @{NOTHING_TO_LOSE}    a7_005_listing_indexes    a7_004_token_usage
 
@@ -89,12 +89,12 @@ The Plain Alembic Command Does The Same
 From Each Revision With Rows In It
     [Arguments]    ${kind}
     VAR    @{urls}
-    FOR    ${_}    IN RANGE    7
+    FOR    ${_}    IN RANGE    8
         ${url} =    New Database    ${kind}    tables=no
         Append To List    ${urls}    ${url}
     END
     ${wrong} =    Helper    helper_migrations    from_each_revision    urls=${urls}
-    Length Should Be    ${wrong}    7
+    Length Should Be    ${wrong}    8
     FOR    ${revision}    IN    @{wrong}
         Should Be Empty    ${wrong}[${revision}]    from ${revision}: ${wrong}[${revision}]
     END
@@ -103,7 +103,7 @@ Back Step By Step
     [Arguments]    ${kind}
     ${url} =    New Database    ${kind}    tables=no
     ${steps} =    Helper    helper_migrations    down_step_by_step    url=${url}
-    Length Should Be    ${steps}    7
+    Length Should Be    ${steps}    8
     FOR    ${step}    IN    @{steps}
         VAR    @{expected}    ${step}[0]    refused    kept    ${step}[0]
         IF    $step[0] in $NOTHING_TO_LOSE    VAR    @{expected}    ${step}[0]    not refused    not kept    ${step}[0]
