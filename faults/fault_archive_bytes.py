@@ -286,7 +286,7 @@ def mutated_lines_without_a_rule(kind: Kind, found: Found, *, count: int) -> Non
             accepted = any(accepts(sealed(lines)) for _, lines in islice(mutations(archives, SEED), count))
         found["accepts without it"] += accepted
         if not accepted:
-            found["refused by another rule"] += f"[{rule}] "
+            found["refused by another rule"] += f"({rule}) "
     assert found["accepts without it"] > found["rules"] // 2, "too many rules are not needed"
 
 

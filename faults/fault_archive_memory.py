@@ -49,7 +49,7 @@ def over_idle(costs: Cost) -> int:
 
 @fault(
     "memory of export and import beyond an idle process: sessions x messages",
-    short={"sizes": [(1, 1_200, 65_536), (1, 4, LONGEST)]},
+    short={"sizes": [(1, 1_200, 65_536)]},
     full={"sizes": [(1, 100_000, 0), (10_000, 10, 0), (1, 40, LONGEST)]},
 )
 def archive_memory(kind: Kind, found: Found, *, sizes: list[Size]) -> None:
@@ -77,7 +77,7 @@ def assert_same(path: Path, again: Path) -> None:
 
 @control(
     "a reader that keeps all records in a list",
-    short={"sizes": [(1, 1_200, 65_536), (1, 12, LONGEST)]},
+    short={"sizes": [(1, 1_200, 65_536)]},
     full={"sizes": [(1, 100_000, 0), (10_000, 10, 0), (1, 40, LONGEST)]},
     databases=("sqlite",),
 )

@@ -165,7 +165,7 @@ def kill_exports(kind: Kind, found: Found, writing: Writing, kills: int) -> None
             found["litter"] = max(found["litter"], export.litter())
 
 
-@fault("kill -9 of an export over an older archive", short={"kills": 10}, full={"kills": 200})
+@fault("kill -9 of an export over an older archive", short={"kills": 6}, full={"kills": 200})
 def killed_export(kind: Kind, found: Found, *, kills: int) -> None:
     kill_exports(kind, found, replacing, kills)
     assert not found["torn"], "a file is neither the old archive nor a whole new one"
@@ -205,7 +205,7 @@ def export_side_by_side(kind: Kind, found: Found, writing: Writing, rounds: int)
         found["litter"] = export.litter()
 
 
-@fault("4 exports into one file at once, half of them killed", short={"rounds": 3}, full={"rounds": 50})
+@fault("4 exports into one file at once, half of them killed", short={"rounds": 2}, full={"rounds": 50})
 def crowded_export(kind: Kind, found: Found, *, rounds: int) -> None:
     export_side_by_side(kind, found, replacing, rounds)
     assert found["kills"], "none was killed in time"
@@ -213,7 +213,7 @@ def crowded_export(kind: Kind, found: Found, *, rounds: int) -> None:
     assert not wrong, f"wrong: {wrong}"
 
 
-@control("without asking for the lock", short={"rounds": 3}, full={"rounds": 20})
+@control("without asking for the lock", short={"rounds": 2}, full={"rounds": 20})
 def crowded_export_without_locks(kind: Kind, found: Found, *, rounds: int) -> None:
     export_side_by_side(kind, found, without_locks, rounds)
     assert found["failed"], "no export lost its file to another"

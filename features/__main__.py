@@ -29,7 +29,9 @@ def run(database: str, mode: str, arguments: list[str]) -> bool:
     """Run behave once and print how it went; say whether every scenario passed."""
     folder = BUILD / "features" / f"{database}-{mode}"
     folder.mkdir(parents=True)
-    command = [sys.executable, "-m", "coverage", "run", "-m", "behave"]
+    # The slowest run is not measured: it runs next to nothing of the source that the three others do not.
+    measured = [] if (database, mode) == ("postgresql", "async") else ["-m", "coverage", "run"]
+    command = [sys.executable, *measured, "-m", "behave"]
     command += ["-D", f"database={database}", "-D", f"mode={mode}"]
     command += ["--format", "progress3", "--no-color", "--junit", "--junit-directory", folder, *arguments]
     environment = os.environ | {"COVERAGE_FILE": str(BUILD / "coverage" / ".coverage")}

@@ -1,4 +1,4 @@
-@needs.sync
+@needs.sync @needs.file
 Feature: Sessions as files, on the command line
   Archives of one session or many are written, verified, signed, shown and read; conversations of others are read. Each
   file is taken whole or not at all. The result is on standard output, everything else on standard error.

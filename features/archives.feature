@@ -2,6 +2,7 @@ Feature: Archives are refused whole or read whole
   An archive proves itself before anything is written: no changed, missing or extra byte gets in, and what is sealed
   again but breaks a rule of the format is refused with the rule and the line.
 
+  @needs.sync
   Scenario: Every flipped bit, every cut and every extra byte
     Given a session with everything
     When it is exported
@@ -10,6 +11,7 @@ Feature: Archives are refused whole or read whole
     And the archive is refused with any byte added behind it
     And nothing of them is stored
 
+  @needs.sync
   Scenario Outline: Every flipped bit, every cut and every extra byte of an archive in <compression>
     Given a session with 2 messages
     When it is exported in <compression> and imported

@@ -71,7 +71,7 @@ Feature: A session in formats that people already have
 
   # The OpenAI chat format
 
-  @needs.conversations
+  @needs.conversations @needs.file
   Scenario: Real conversations come back equal
     When I run: import RECORDED --format openai-chat --messages-key traj
     Then it ends well
@@ -151,7 +151,7 @@ Feature: A session in formats that people already have
       | markdown |
       | html     |
 
-  @needs.conversations
+  @needs.conversations @needs.file
   Scenario Outline: Real conversations are whole in <format>
     When I run: import RECORDED --format openai-chat --messages-key traj
     And every tenth session is exported as <format>
