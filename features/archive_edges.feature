@@ -190,6 +190,7 @@ Feature: Archives at their edges
     When they are exported to nowhere, measuring memory
     Then less than 8 MiB of memory were used
 
+  @needs.sync @needs.file
   Scenario: Very many repeated message ids
     When an archive of 12,000 messages is read in which every message id is there twice, measuring memory
     Then it is refused with ArchiveFormatError

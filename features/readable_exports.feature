@@ -1,4 +1,4 @@
-@needs.sync
+@needs.sync @needs.file
 Feature: A session in formats that people already have
   As a conversation in the OpenAI chat format, as Markdown, or as one page of HTML. What was said is all there, what a
   format cannot carry is counted on standard error, and nothing that anybody said becomes markup.
