@@ -19,7 +19,7 @@ from rich.text import Text
 from sessionledger.cli import words
 from sessionledger.cli.context import Context, printable
 from sessionledger.domain.content import JSON, parts
-from sessionledger.domain.models import Session, SessionMessage, TokenUsage, now
+from sessionledger.domain.models import NO_USAGE, Session, SessionMessage, TokenUsage, now
 
 PLAIN_WIDTH = 160
 READABLE_WIDTH = 110
@@ -169,12 +169,11 @@ def _header(session: Session) -> list[str]:
     changed = f"changed {words.ago(session.updated_at, now())}"
     times = [made, changed, *(["archived"] if session.archived_at else [])]
     counted = words.count(session.last_sequence, "message")
-    spent = f" · {words.tokens(session.usage)}" if session.usage not in {TokenUsage(), ZERO} else ""
+    spent = f" · {words.tokens(session.usage)}" if session.usage not in {TokenUsage(), NO_USAGE} else ""
     title = [session.title] if session.title else []
     return [*title, " · ".join(about), " · ".join(times), f"{counted}{spent}"]
 
 
-ZERO = TokenUsage(0, 0, 0, 0, 0)
 """The totals of a session for which nothing was recorded."""
 
 

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from sessionledger.cli import machine, tables, values, words
 from sessionledger.cli.context import Context, UsageError
 from sessionledger.domain.content import JSON
-from sessionledger.domain.models import TokenUsage, UsageSum, add_usage
+from sessionledger.domain.models import NO_USAGE, TokenUsage, UsageSum, add_usage
 
 InContext = Annotated[Context, Parameter(parse=False)]
 
@@ -55,14 +55,11 @@ def usage(
         context.print(f"of these imported, and not spent here: {words.tokens(imported.usage)}")
 
 
-_NOTHING = TokenUsage(0, 0, 0, 0, 0)
-
-
 @dataclass(slots=True)
 class _Sum:
     """Token usage, and of how many records it is the sum."""
 
-    usage: TokenUsage = field(default=_NOTHING)
+    usage: TokenUsage = field(default=NO_USAGE)
     records: int = 0
 
     def machine(self) -> dict[str, JSON]:

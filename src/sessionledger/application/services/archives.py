@@ -153,6 +153,7 @@ class Import:
     def __init__(self, archive: ArchiveReader, namespace: str, *, as_copy: bool) -> None:
         self._archive = archive
         self._namespace = namespace
+        self._at = now()
         origin = ("copy", new_id()) if checked_flag("as_copy", as_copy) else ("import", namespace, archive.sha256)
         self.ids = tuple(derived_id(*origin, session_id) for session_id in archive.session_ids)
 
@@ -171,9 +172,8 @@ class Import:
 
     def _load(self, unit: UnitOfWork) -> None:
         ids = dict(zip(self._archive.session_ids, self.ids, strict=True))
-        at = now()
         for name in self._archive.workspaces:  # all of them in one order, or two imports could wait for each other
-            unit.resources.register(self._namespace, WORKSPACE, name, at=at)
+            unit.resources.register(self._namespace, WORKSPACE, name, at=self._at)
         loading = _Loading(unit, self._namespace)
         for record in self._archive.records():
             if isinstance(record, SessionRecord):

@@ -11,13 +11,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from sessionledger.domain.content import JSON, OPENAI_CHAT, PARTS, TEXT, canonical_text
-from sessionledger.domain.models import ROLES, Session, SessionMessage, TokenUsage
+from sessionledger.domain.models import NO_USAGE, ROLES, Session, SessionMessage, TokenUsage
 
 MESSAGES_KEY = "messages"
 PART_TYPES = frozenset({"text", "image_url", "input_audio", "file", "refusal"})
 """The parts of a message that the format itself has."""
 
-_NOTHING_USED = (TokenUsage(), TokenUsage(0, 0, 0, 0, 0))
+_NOTHING_USED = (TokenUsage(), NO_USAGE)
 
 
 def written(session: Session, messages: Iterable[SessionMessage], left_out: Counter[str]) -> Iterator[str]:

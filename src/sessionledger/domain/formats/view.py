@@ -15,7 +15,7 @@ from json import dumps
 
 from sessionledger.domain.content import JSON, OPENAI_CHAT, PARTS, STRICT_DECODER, check, parts
 from sessionledger.domain.errors import InvalidInputError
-from sessionledger.domain.models import Session, SessionMessage, TokenUsage
+from sessionledger.domain.models import NO_USAGE, Session, SessionMessage, TokenUsage
 
 LONG_TEXT = 12_000
 """Characters from which on a text is folded."""
@@ -285,7 +285,7 @@ def facts(session: Session, left_out: Counter[str]) -> list[tuple[str, str]]:
         ("Begun", moment(session.created_at)),
         ("Messages", f"{session.last_sequence:,}"),
     ]
-    if usage not in (TokenUsage(), TokenUsage(0, 0, 0, 0, 0)):
+    if usage not in (TokenUsage(), NO_USAGE):
         known.append(("Tokens", f"{usage.input_tokens:,} in, {usage.output_tokens:,} out"))
         known.append(("Cost", None if usage.cost is None else format(usage.cost, "f")))
     return [(name, one_line(str(value))) for name, value in known if value is not None]
