@@ -16,11 +16,12 @@ from sqlalchemy import Connection
 from sessionledger.domain.errors import SessionLedgerError
 from sessionledger.infrastructure.database import dialects, revision, schema
 from sessionledger.infrastructure.database.engine import Database
-from sessionledger.infrastructure.database.models import Model
+from sessionledger.infrastructure.database.tables import METADATA, add_options
 
+add_options()
 config = context.config
 common = {
-    "target_metadata": Model.metadata,
+    "target_metadata": METADATA,
     "version_table": revision.VERSION_TABLE,
     "transaction_per_migration": True,
     "transactional_ddl": True,  # SQLite's is too, once the transaction is begun by hand
