@@ -109,13 +109,29 @@ def faults(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def benchmark(session: nox.Session) -> None:
-    """See that every benchmark runs; `nox -s benchmark -- --full` measures: against hand-written SQL, and with ASV."""
+    """See that every benchmark runs; `-- --full` measures, `-- --publish` writes the tables and plots of the docs."""
     install(session, "benchmark")
-    quick = [] if "--full" in session.posargs else ["--quick"]
-    session.run("python", "benchmarks/floor.py", *quick)
-    session.run("python", "benchmarks/archive_floor.py", *quick)
-    session.run("asv", "machine", "--yes")
-    session.run("asv", "run", "--python=same", "--show-stderr", *quick)
+    chosen = [argument for argument in session.posargs if argument != "--full"]
+    quick = [] if {"--full", "--publish"} & set(session.posargs) else ["--quick"]
+    session.run("python", "benchmarks/run.py", *quick, *chosen)
+    if not chosen:
+        with_server = ("python", "benchmarks/real_databases.py", "--")
+        session.run("asv", "machine", "--yes")
+        session.run(*with_server, "asv", "run", "--python=same", "--show-stderr", *quick)
+
+
+@nox.session(default=False)
+def peers(session: nox.Session) -> None:
+    """Other stores of conversations beside ours, each in its own environment; `-- --quick` only sees that it runs."""
+    install(session, "benchmark")
+    session.run("python", "benchmarks/peers/run.py", *session.posargs)
+
+
+@nox.session(default=False)
+def ten_million(session: nox.Session) -> None:
+    """Measure on ten million messages, which takes long; `-- --messages 20000` shows that it runs."""
+    install(session, "benchmark")
+    session.run("python", "benchmarks/ten_million.py", *session.posargs)
 
 
 @nox.session

@@ -1,50 +1,32 @@
-"""How far each part is from the floor: the same rows written and read by hand, with the raw driver.
+"""The floor: the same rows written and read by hand, with the raw driver on one held connection.
 
-    python benchmarks/floor.py [--quick] [--json]
-
-Floor: `sqlite3` or psycopg on one held connection, the same tables, the same rows, the same durability (SQLite: WAL and
-synchronous=FULL, PostgreSQL: fsync on), one statement and one commit where the database can (PostgreSQL: an UPDATE and
-an INSERT in one autocommit statement). It writes canonical JSON and its SHA-256, because they are in the rows, and
-reads what a caller would be given: parsed JSON and times. It checks nothing, retries nothing and finds no replay.
-
-Both are measured in one process, in many short rounds. In each round every part runs a few times on our side and on the
-floor's, in random order; a round's ratio is the quotient of the two medians, and what is printed is the median of the
-rounds' ratios with its quartiles. The times of a shared machine say nothing, so none is printed.
+`sqlite3` or psycopg, the same tables, the same rows, the same durability (SQLite: WAL and synchronous=FULL, PostgreSQL:
+fsync on), one statement and one commit where the database can (PostgreSQL: an UPDATE and an INSERT in one autocommit,
+prepared statement). It writes canonical JSON and its SHA-256, because they are in the rows, and reads what a caller
+would be given: parsed JSON and times. It checks nothing, retries nothing and finds no replay.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import importlib.metadata
 import json
-import platform
-import random
 import secrets
 import sqlite3
-import statistics
-import sys
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 
-import sessionledger
-
-sys.path.append(str(Path(__file__).parent))
-import real_databases
-
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TEXT = " ".join(f"word{number % 97:03}" for number in range(120))  # about a kilobyte
 BATCH = [{"role": "user", "content": TEXT, "metadata": {"turn": at}} for at in range(100)]
+USAGE = {"input_tokens": 120, "output_tokens": 30}
+MODEL = "any-model"
 PAGE = 50
 MESSAGE = "message_id, session_id, sequence, role, content, tool_call_id, metadata, created_at, format, content_sha256"
+RECORD = "session_id, usage_id, message_id, actor_name, namespace, model, input_tokens, output_tokens, recorded_at"
 SESSION = (
     "s.session_id, s.namespace, s.actor_name, s.metadata, s.last_sequence, s.input_tokens, s.output_tokens,"
     " s.created_at, s.updated_at, s.title, s.key, s.version, s.archived_at, s.cached_input_tokens,"
@@ -59,9 +41,17 @@ LISTED = (
 class Floor(ABC):
     """The same work by hand on one held connection."""
 
+    connection: Any
+    place: str
+    """The placeholder of a parameter."""
+
     @abstractmethod
-    def append(self, session_id: str) -> int:
+    def append(self, session_id: str, text: str = TEXT) -> int:
         """Append one message, and return its sequence."""
+
+    @abstractmethod
+    def append_with_usage(self, session_id: str) -> int:
+        """Append one message with its token usage: one record more, and the session's totals."""
 
     @abstractmethod
     def append_batch(self, session_id: str) -> int:
@@ -72,8 +62,8 @@ class Floor(ABC):
         """Read the last fifty messages."""
 
     @abstractmethod
-    def list(self, after: tuple[datetime, str] | None) -> list[tuple[Any, ...]]:
-        """Read fifty sessions, newest first."""
+    def list(self, after: tuple[datetime, str] | None = None, actor: str | None = None) -> list[tuple[Any, ...]]:
+        """Read fifty sessions, newest first, of everybody or of one actor."""
 
     @abstractmethod
     def load(self, sessions: Iterable[tuple[Any, ...]], messages: Iterable[tuple[Any, ...]]) -> None:
@@ -82,6 +72,26 @@ class Floor(ABC):
     @abstractmethod
     def settle(self) -> None:
         """Let the database look at what was loaded, and have it all on disk."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connection."""
+
+    def newest(self, session_id: str, count: int = 1) -> list[tuple[Any, ...]]:
+        """The newest rows of a session as they are stored, but for what differs between two appends: ids and times."""
+        columns = "role, content, tool_call_id, metadata, format, content_sha256"
+        mine = f"session_id = {self.place} ORDER BY sequence DESC LIMIT {count}"
+        query = f"SELECT {columns} FROM session_messages WHERE {mine}"
+        return self.connection.execute(query, (session_id,)).fetchall()
+
+    def used(self, session_id: str) -> tuple[Any, ...]:
+        """What was used in a session as it is stored: its totals, and the sums of its records."""
+        query = (
+            "SELECT input_tokens, output_tokens, (SELECT count(*) FROM token_usage u WHERE u.session_id = s.session_id"
+            " AND u.message_id = u.usage_id AND u.model = 'any-model'), (SELECT sum(input_tokens) FROM token_usage u"
+            f" WHERE u.session_id = s.session_id) FROM sessions s WHERE session_id = {self.place}"
+        )
+        return self.connection.execute(query, (session_id,)).fetchone()
 
     @staticmethod
     def row(session_id: str, text: str = TEXT, metadata: object = None) -> tuple[Any, ...]:
@@ -96,8 +106,11 @@ class Floor(ABC):
 class SQLiteFloor(Floor):
     """By hand on SQLite."""
 
+    place = "?"
+
     def __init__(self, url: str) -> None:
-        self.connection = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+        path = url.removeprefix("sqlite:///")
+        self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self.connection.execute("PRAGMA synchronous = FULL")
         self.connection.execute("PRAGMA foreign_keys = ON")
 
@@ -108,13 +121,31 @@ class SQLiteFloor(Floor):
         )
         return self.connection.execute(statement, (count, _text(at), session_id)).fetchone()[0]
 
-    def append(self, session_id: str) -> int:
+    def append(self, session_id: str, text: str = TEXT) -> int:
         """See `Floor.append`."""
-        message_id, _, role, content, call, metadata, at, form, digest = self.row(session_id)
+        message_id, _, role, content, call, metadata, at, form, digest = self.row(session_id, text)
         self.connection.execute("BEGIN IMMEDIATE")
         last = self._advance(session_id, 1, at)
         values = (message_id, session_id, last, role, content, call, metadata, _text(at), form, digest)
         self.connection.execute(f"INSERT INTO session_messages ({MESSAGE}) VALUES (?,?,?,?,?,?,?,?,?,?)", values)
+        self.connection.execute("COMMIT")
+        return last
+
+    def append_with_usage(self, session_id: str) -> int:
+        """See `Floor.append_with_usage`."""
+        message_id, _, role, content, call, metadata, at, form, digest = self.row(session_id)
+        added, given = USAGE["input_tokens"], USAGE["output_tokens"]
+        self.connection.execute("BEGIN IMMEDIATE")
+        advance = (
+            "UPDATE sessions SET last_sequence = last_sequence + 1, updated_at = ?, input_tokens = input_tokens + ?,"
+            " output_tokens = output_tokens + ? WHERE session_id = ? AND namespace = 'default'"
+            " RETURNING last_sequence, actor_name"
+        )
+        last, actor = self.connection.execute(advance, (_text(at), added, given, session_id)).fetchone()
+        values = (message_id, session_id, last, role, content, call, metadata, _text(at), form, digest)
+        self.connection.execute(f"INSERT INTO session_messages ({MESSAGE}) VALUES (?,?,?,?,?,?,?,?,?,?)", values)
+        record = (session_id, message_id, message_id, actor, "default", MODEL, added, given, _text(at))
+        self.connection.execute(f"INSERT INTO token_usage ({RECORD}) VALUES (?,?,?,?,?,?,?,?,?)", record)
         self.connection.execute("COMMIT")
         return last
 
@@ -138,11 +169,13 @@ class SQLiteFloor(Floor):
         rows.reverse()
         return [(*row[:4], json.loads(row[4]), row[5], json.loads(row[6]), _time(row[7]), *row[8:]) for row in rows]
 
-    def list(self, after: tuple[datetime, str] | None) -> list[tuple[Any, ...]]:
+    def list(self, after: tuple[datetime, str] | None = None, actor: str | None = None) -> list[tuple[Any, ...]]:
         """See `Floor.list`."""
+        whose = " AND s.actor_name = ?" if actor else ""
         behind = " AND (s.created_at, s.session_id) < (?, ?)" if after else ""
-        query = f"{LISTED}{behind} ORDER BY s.created_at DESC, s.session_id DESC LIMIT {PAGE}"
-        rows = self.connection.execute(query, (_text(after[0]), after[1]) if after else ()).fetchall()
+        query = f"{LISTED}{whose}{behind} ORDER BY s.created_at DESC, s.session_id DESC LIMIT {PAGE}"
+        values = (*((actor,) if actor else ()), *((_text(after[0]), after[1]) if after else ()))
+        rows = self.connection.execute(query, values).fetchall()
         return [(*row[:3], json.loads(row[3]), *row[4:7], _time(row[7]), _time(row[8]), *row[9:]) for row in rows]
 
     def load(self, sessions: Iterable[tuple[Any, ...]], messages: Iterable[tuple[Any, ...]]) -> None:
@@ -164,13 +197,28 @@ class SQLiteFloor(Floor):
         self.connection.execute("ANALYZE")
         self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    def close(self) -> None:
+        """See `Floor.close`."""
+        self.connection.close()
+
 
 class PostgreSQLFloor(Floor):
     """By hand on PostgreSQL: psycopg, autocommit, prepared statements."""
 
+    place = "%s"
     APPEND = (
         "WITH s AS (UPDATE sessions SET last_sequence = last_sequence + 1, updated_at = %(at)s"
         " WHERE session_id = %(session)s AND namespace = 'default' RETURNING last_sequence)"
+        f" INSERT INTO session_messages ({MESSAGE})"
+        " SELECT %(id)s, %(session)s, last_sequence, %(role)s, %(content)s, %(call)s, %(metadata)s, %(at)s,"
+        " %(format)s, %(digest)s FROM s RETURNING sequence"
+    )
+    APPEND_WITH_USAGE = (
+        "WITH s AS (UPDATE sessions SET last_sequence = last_sequence + 1, updated_at = %(at)s,"
+        " input_tokens = input_tokens + %(added)s, output_tokens = output_tokens + %(given)s"
+        " WHERE session_id = %(session)s AND namespace = 'default' RETURNING last_sequence, actor_name),"
+        f" u AS (INSERT INTO token_usage ({RECORD})"
+        " SELECT %(session)s, %(id)s, %(id)s, actor_name, 'default', %(model)s, %(added)s, %(given)s, %(at)s FROM s)"
         f" INSERT INTO session_messages ({MESSAGE})"
         " SELECT %(id)s, %(session)s, last_sequence, %(role)s, %(content)s, %(call)s, %(metadata)s, %(at)s,"
         " %(format)s, %(digest)s FROM s RETURNING sequence"
@@ -188,10 +236,11 @@ class PostgreSQLFloor(Floor):
     def __init__(self, url: str) -> None:
         self.connection = psycopg.connect(url, autocommit=True)
 
-    def append(self, session_id: str) -> int:
-        """See `Floor.append`."""
-        message_id, _, role, content, call, metadata, at, form, digest = self.row(session_id)
-        values = {
+    @classmethod
+    def values(cls, session_id: str, text: str = TEXT) -> dict[str, Any]:
+        """The parameters of `APPEND`."""
+        message_id, _, role, content, call, metadata, at, form, digest = cls.row(session_id, text)
+        return {
             "at": at,
             "session": session_id,
             "id": message_id,
@@ -202,7 +251,16 @@ class PostgreSQLFloor(Floor):
             "format": form,
             "digest": digest,
         }
-        return self.connection.execute(self.APPEND, values, prepare=True).fetchone()[0]
+
+    def append(self, session_id: str, text: str = TEXT) -> int:
+        """See `Floor.append`."""
+        return self.connection.execute(self.APPEND, self.values(session_id, text), prepare=True).fetchone()[0]
+
+    def append_with_usage(self, session_id: str) -> int:
+        """See `Floor.append_with_usage`."""
+        values = self.values(session_id)
+        values |= {"model": MODEL, "added": USAGE["input_tokens"], "given": USAGE["output_tokens"]}
+        return self.connection.execute(self.APPEND_WITH_USAGE, values, prepare=True).fetchone()[0]
 
     def append_batch(self, session_id: str) -> int:
         """See `Floor.append_batch`."""
@@ -219,11 +277,12 @@ class PostgreSQLFloor(Floor):
         rows.reverse()
         return [(*row[:4], json.loads(row[4]), row[5], json.loads(row[6]), *row[7:]) for row in rows]
 
-    def list(self, after: tuple[datetime, str] | None) -> list[tuple[Any, ...]]:
+    def list(self, after: tuple[datetime, str] | None = None, actor: str | None = None) -> list[tuple[Any, ...]]:
         """See `Floor.list`."""
+        whose = " AND s.actor_name = %s" if actor else ""
         behind = " AND (s.created_at, s.session_id) < (%s, %s)" if after else ""
-        query = f"{LISTED}{behind} ORDER BY s.created_at DESC, s.session_id DESC LIMIT {PAGE}"
-        rows = self.connection.execute(query, after or (), prepare=True).fetchall()
+        query = f"{LISTED}{whose}{behind} ORDER BY s.created_at DESC, s.session_id DESC LIMIT {PAGE}"
+        rows = self.connection.execute(query, (*((actor,) if actor else ()), *(after or ())), prepare=True).fetchall()
         return [(*row[:3], json.loads(row[3]), *row[4:]) for row in rows]
 
     def load(self, sessions: Iterable[tuple[Any, ...]], messages: Iterable[tuple[Any, ...]]) -> None:
@@ -240,6 +299,10 @@ class PostgreSQLFloor(Floor):
         self.connection.execute("VACUUM ANALYZE")
         self.connection.execute("CHECKPOINT")
 
+    def close(self) -> None:
+        """See `Floor.close`."""
+        self.connection.close()
+
 
 FLOORS: dict[str, type[Floor]] = {"sqlite": SQLiteFloor, "postgresql": PostgreSQLFloor}
 
@@ -251,216 +314,3 @@ def _text(at: datetime) -> str:
 
 def _time(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Part:
-    """One thing that is measured.
-
-    Attributes:
-        name: What it does.
-        goal: The ratio that the project wants, as in the design.
-        times: How often each side does it in a round.
-        ours: What we do.
-        floor: What the floor does.
-    """
-
-    name: str
-    goal: str
-    times: int
-    ours: Callable[[], object]
-    floor: Callable[[], object]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """How far a part is from the floor: the median of the rounds' ratios, and their quartiles."""
-
-    database: str
-    part: str
-    ratio: float
-    low: float
-    high: float
-    goal: str
-    rounds: int
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much there is in the database, and how long it is measured."""
-
-    sessions: int
-    lengths: tuple[int, ...]
-    page: int
-    rounds: int
-
-
-FULL = Sizes(sessions=100_000, lengths=(1_000, 10_000, 100_000), page=1_000, rounds=100)
-QUICK = Sizes(sessions=2_000, lengths=(1_000,), page=20, rounds=6)
-
-
-def parts(kind: str, url: str, sizes: Sizes) -> Iterator[Part]:
-    """Fill a database, and give what is measured on it."""
-    floor = FLOORS[kind](url)
-    sessions = sessionledger.connect(url)
-    long = {length: sessionledger.new_id() for length in sizes.lengths}
-    floor.load(_sessions(sizes, long), _messages(floor, long))
-    floor.settle()
-    ours, theirs, other = (sessions.create().session_id for _ in range(3))
-    append_goal = "1.3" if kind == "postgresql" else "1.5"
-    yield Part(
-        "append one",
-        f"≤ {append_goal}",
-        10,
-        lambda: sessions.append_message(ours, "user", TEXT),
-        lambda: floor.append(theirs),
-    )
-    yield Part(
-        "control: append one, floor ÷ floor", "1.0", 10, lambda: floor.append(theirs), lambda: floor.append(theirs)
-    )
-    longest = max(sizes.lengths)
-    yield Part(
-        f"append one: session of {longest:,} ÷ a short one, both ours",
-        "≤ 1.1",
-        10,
-        lambda: sessions.append_message(long[longest], "user", TEXT),
-        lambda: sessions.append_message(other, "user", TEXT),
-    )
-    yield Part(
-        "append a batch of 100",
-        "≤ 0.8",
-        2,
-        lambda: sessions.append_messages(ours, BATCH),
-        lambda: floor.append_batch(theirs),
-    )
-    for length, session_id in long.items():
-        yield Part(
-            f"read the last 50 of {length:,}",
-            "≤ 1.1",
-            5,
-            lambda session_id=session_id: sessions.get_messages(session_id, last=PAGE),
-            lambda session_id=session_id: floor.read_last(session_id),
-        )
-    yield Part(
-        f"list 50 of {sizes.sessions:,}, first page",
-        "≤ 1.3",
-        5,
-        lambda: sessions.list(limit=PAGE),
-        lambda: floor.list(None),
-    )
-    cursor = None
-    for _ in range(sizes.page - 1):
-        page = sessions.list(limit=PAGE, cursor=cursor)
-        cursor = page.next_cursor
-    after = (page.sessions[-1].created_at, page.sessions[-1].session_id)
-    yield Part(
-        f"list 50 of {sizes.sessions:,}, page {sizes.page:,}",
-        "≤ 1.3",
-        5,
-        lambda: sessions.list(limit=PAGE, cursor=cursor),
-        lambda: floor.list(after),
-    )
-
-
-def _sessions(sizes: Sizes, long: dict[int, str]) -> Iterator[tuple[Any, ...]]:
-    for length, session_id in long.items():
-        yield session_id, "default", "reader", "{}", length, START, START, f"{length} messages"
-    for at in range(sizes.sessions):
-        made = START + timedelta(seconds=at)
-        yield (
-            sessionledger.new_id(),
-            "default",
-            f"actor-{at % 100}",
-            f'{{"at":{at}}}',
-            0,
-            made,
-            made,
-            f"Session {at}",
-        )
-
-
-def _messages(floor: Floor, long: dict[int, str]) -> Iterator[tuple[Any, ...]]:
-    for length, session_id in long.items():
-        for sequence in range(1, length + 1):
-            row = floor.row(session_id)
-            yield *row[:2], sequence, *row[2:]
-
-
-def measure(found: list[tuple[str, Part]], rounds: int) -> list[Finding]:
-    """Run every part in every round, in random order, and ours and the floor's turn about."""
-    chance = random.Random(1)
-    ratios: dict[tuple[str, str], list[float]] = {(kind, part.name): [] for kind, part in found}
-    for _, part in found:
-        _check(part)
-    for number in range(rounds + 2):
-        for kind, part in chance.sample(found, len(found)):
-            ours: list[float] = []
-            floor: list[float] = []
-            for _ in range(part.times):
-                sides = [(part.ours, ours), (part.floor, floor)]
-                chance.shuffle(sides)
-                for act, times in sides:
-                    began = time.perf_counter_ns()
-                    act()
-                    times.append(time.perf_counter_ns() - began)
-            if number >= 2:  # the first two warm up
-                ratios[kind, part.name].append(statistics.median(ours) / statistics.median(floor))
-    findings = []
-    for kind, part in found:
-        low, middle, high = statistics.quantiles(ratios[kind, part.name], n=4)
-        findings.append(Finding(kind, part.name, round(middle, 2), round(low, 2), round(high, 2), part.goal, rounds))
-    return findings
-
-
-def _check(part: Part) -> None:
-    """What the two sides read is the same: else the ratio would mean nothing."""
-    ours, floor = part.ours(), part.floor()
-    if "read" in part.name:
-        assert [message.content for message in ours] == [row[4] for row in floor], part.name
-        assert [message.created_at for message in ours] == [row[7] for row in floor], part.name
-    elif "list" in part.name:
-        assert [(each.session_id, each.metadata) for each in ours] == [(row[0], row[3]) for row in floor], part.name
-
-
-def versions() -> dict[str, str]:
-    """What was measured with what."""
-    names = ("sessionledger", "sqlalchemy", "psycopg")
-    with closing(psycopg.connect(real_databases.url_of("postgresql"))) as connection:
-        server = connection.info.parameter_status("server_version")
-    return {
-        "Python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in names},
-        "SQLite": sqlite3.sqlite_version,
-        "PostgreSQL": server or "",
-    }
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description="Measure each part against hand-written SQL, as ratios.")
-    parser.add_argument("--quick", action="store_true", help="small data and few rounds: only to see that it runs")
-    parser.add_argument("--json", action="store_true", help="print JSON for machines")
-    parser.add_argument("--rounds", type=int, help="how many rounds")
-    arguments = parser.parse_args()
-    sizes = QUICK if arguments.quick else FULL
-    try:
-        urls = {kind: real_databases.url_of(kind) for kind in real_databases.DATABASES}
-        found = [(kind, part) for kind, url in urls.items() for part in parts(kind, url, sizes)]
-        findings = measure(found, arguments.rounds or sizes.rounds)
-        measured_with = versions()
-    finally:
-        real_databases.stop()
-    if arguments.json:
-        print(json.dumps({"versions": measured_with, "findings": [asdict(each) for each in findings]}))
-        return
-    print(", ".join(f"{name} {version}" for name, version in measured_with.items()))
-    print()
-    print("| database | part | ours ÷ floor | quartiles | goal |")
-    print("| --- | --- | ---: | --- | --- |")
-    for each in findings:
-        quartiles = f"{each.low:.2f} to {each.high:.2f}"
-        print(f"| {each.database} | {each.part} | {each.ratio:.2f} | {quartiles} | {each.goal} |")
-
-
-if __name__ == "__main__":
-    main()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import random
+import re
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
@@ -40,6 +41,8 @@ class Moment:
         aimed: Whether counted from COMMIT.
         committing: Whether COMMIT is under way.
         around: Whether the cancel came while it was.
+        began: When the append began.
+        commit_began: When its COMMIT did.
     """
 
     wait: float
@@ -48,11 +51,15 @@ class Moment:
     committing: bool = False
     around: bool = False
     began: float = field(default_factory=time.monotonic)
+    commit_began: float = field(default_factory=time.monotonic)
 
     def cancel(self) -> None:
         self.around = self.committing
         self.task.cancel()
 
+
+APPENDED = re.compile(r"WITH\b.*\bINSERT INTO session_messages\b", re.DOTALL)
+"""An append that commits by itself: its statement is its COMMIT."""
 
 MOMENT: contextvars.ContextVar[Moment | None] = contextvars.ContextVar("moment", default=None)
 
@@ -71,22 +78,37 @@ class Cancelling:
         self.around = 0
 
     @contextmanager
-    def aiming(self, dialect: Any) -> Iterator[None]:
-        """See every COMMIT begin and end."""
-        do_commit = dialect.do_commit
+    def aiming(self, engine: Any) -> Iterator[None]:
+        """See every COMMIT, and every append that commits by itself, begin and end; in whatever thread it runs."""
+        do_commit, loop = engine.dialect.do_commit, asyncio.get_running_loop()
+
+        def begin() -> Moment:
+            moment = MOMENT.get() or Moment(0, aimed=False)
+            moment.committing, moment.commit_began = True, time.monotonic()
+            if moment.aimed and moment.task is not None:
+                loop.call_soon_threadsafe(loop.call_later, moment.wait, moment.cancel)
+            return moment
+
+        def end(moment: Moment) -> None:
+            moment.committing = False
+            self.commits.append(time.monotonic() - moment.commit_began)
 
         def commit(connection: Any) -> None:
-            moment, began = MOMENT.get() or Moment(0, aimed=False), time.monotonic()
-            moment.committing = True
-            if moment.aimed and moment.task is not None:
-                asyncio.get_running_loop().call_later(moment.wait, moment.cancel)
+            moment = begin()
             try:
                 do_commit(connection)
             finally:
-                moment.committing = False
-                self.commits.append(time.monotonic() - began)
+                end(moment)
 
-        with mock.patch.object(dialect, "do_commit", commit):
+        def before(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            if APPENDED.match(statement):
+                begin()
+
+        def after(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            if APPENDED.match(statement):
+                end(MOMENT.get() or Moment(0, aimed=False))
+
+        with mock.patch.object(engine.dialect, "do_commit", commit), listening(engine, before, after):
             yield
 
     async def warm_up(self) -> None:
@@ -122,6 +144,19 @@ class Cancelling:
         return Moment(self._random.random() * 1.2 * statistics.median(known[-WARM:]), aimed)
 
 
+@contextmanager
+def listening(engine: Any, before: Any, after: Any) -> Iterator[None]:
+    """Let these hear of every statement, before and after it."""
+    listeners = {"before_cursor_execute": before, "after_cursor_execute": after}
+    for name, listener in listeners.items():
+        event.listen(engine, name, listener)
+    try:
+        yield
+    finally:
+        for name, listener in listeners.items():
+            event.remove(engine, name, listener)
+
+
 async def append(service: AsyncSessionService, session_id: str, number: int, message_id: str) -> Ack:
     """Append a message; each is of a writer of its own, for they are sent again in another order."""
     message = await service.append_message(session_id, "user", content_of(number, 0), message_id=message_id)
@@ -131,15 +166,18 @@ async def append(service: AsyncSessionService, session_id: str, number: int, mes
 async def cancel_many(url: str, session_id: str, cancels: int, found: Found) -> Cancelling:
     """Let writers append at once, until so many of their COMMITs were cancelled."""
     database = AsyncDatabase(url)
-    engine = database.engine.sync_engine
+    engine = database.sync_engine
     opened: list[Any] = []
     event.listen(engine, "connect", lambda connection, _: opened.append(connection))
     service = AsyncPersistentSessionService(database)
     writers = Cancelling(service, session_id, seed=4711)
-    with leaks_noted() as leaks, writers.aiming(engine.dialect):
+    with leaks_noted() as leaks, writers.aiming(engine):
         await writers.warm_up()
         await asyncio.gather(*(writers.write(cancels) for _ in range(WRITERS)))
-        await asyncio.gather(*database._left, return_exceptions=True)  # SQLite may still wait for a lock
+        with suppress(TimeoutError):
+            async with asyncio.timeout(15):  # SQLite may still wait for a lock
+                while engine.pool.checkedout():  # noqa: ASYNC110 - the pool has no event for it
+                    await asyncio.sleep(0.01)
         checked_out = engine.pool.checkedout()
         await database.close()
     found |= {"cancelled": len(writers.cancelled), "around_commit": writers.around}

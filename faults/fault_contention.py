@@ -119,7 +119,7 @@ def under_load(url: str, mode: str, load: Load, disturb: Callable[[Load], None],
 
     async def run() -> None:
         async with await sessionledger.connect_async(url, **options) as sessions:
-            load.watch(sessions._database.engine.sync_engine)
+            load.watch(sessions._database.sync_engine)
             tasks = [load.write_async(sessions, writer) for writer in range(WRITERS)]
             await asyncio.gather(asyncio.to_thread(disturbing), *tasks)
 
@@ -144,15 +144,16 @@ def serializing(url: str) -> str:
 def cross(url: str, load: Load, induced: int) -> None:
     """Take the locks of an append in the opposite order until there were enough deadlocks, then let the writers be.
 
-    An append holds its session's row and then needs the table of messages; the rival holds the table and then needs
-    the row. Ours look for a deadlock after a millisecond and the rival after a second, so that ours are the victims.
+    An append, which is one statement, holds its tables and then needs its session's row; the rival holds the row and
+    then needs the table of messages for itself. Ours look for a deadlock after a millisecond and the rival after a
+    second, so that ours are the victims.
     The writers themselves see to the serialization failures: each row is changed by all of them.
     """
     with psycopg.connect(url, autocommit=True) as rival:
         while load.short_of(lambda: load.at_driver[DEADLOCK] >= induced, wait=0):
             with contextlib.suppress(psycopg.errors.DeadlockDetected), rival.transaction():
-                rival.execute("LOCK TABLE session_messages IN EXCLUSIVE MODE")
                 rival.execute("SELECT FROM sessions WHERE session_id = %s FOR UPDATE", [load.session_id])
+                rival.execute("LOCK TABLE session_messages IN EXCLUSIVE MODE")
     while load.short_of(lambda: load.at_driver[SERIALIZATION] >= induced, wait=0.01):
         pass
 

@@ -1,4 +1,4 @@
-"""Upgrades that are killed while the server makes an index for them, and goes on with it, or dies at it."""
+"""Upgrades that are killed while the server makes or drops an index for them, and goes on with it, or dies at it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Run = Callable[[], None]
 
 
 def kill_in_build(url: str, run: Run) -> int:
-    """Kill what runs while the server makes an index for it; give the number of the server's process."""
+    """Kill what runs while the server makes or drops an index for it; give the number of the server's process."""
     client = Client(lambda _: run())
-    build = locks.waiting(url, "CREATE %INDEX CONCURRENTLY")
+    build = locks.waiting(url, "%INDEX CONCURRENTLY")
     client.kill()
     assert client.wait() == -9, "it ended before it was killed"
     assert locks.told(url, ACTIVE, build), "the server gave up the index"
@@ -29,7 +29,7 @@ def kill_in_build(url: str, run: Run) -> int:
 
 
 def run_again(kind: Kind, url: str, way: str, run: Run, found: Found) -> int:
-    """Kill a run in the middle of making an index beside a writer, run again, let the writer end; how that ended."""
+    """Kill a run in the middle of it beside a writer, run again, let the writer end; how that ended."""
     with psycopg.connect(url) as writer:
         writer.execute("LOCK TABLE sessions, session_messages, token_usage, resources IN ROW EXCLUSIVE MODE")
         build = kill_in_build(url, run)
@@ -45,12 +45,12 @@ def run_again(kind: Kind, url: str, way: str, run: Run, found: Found) -> int:
 
 
 def builds_of(statements: list[str]) -> list[int]:
-    """The numbers of the statements that make an index beside writers."""
+    """The numbers of the statements that make or drop an index beside writers."""
     return [number for number, statement in enumerate(statements, start=1) if concurrent(statement)]
 
 
 def steps_with_builds(url: str) -> list[tuple[str | None, str]]:
-    """The revisions that make an index beside writers, by the SQL that they are written out as."""
+    """The revisions that make or drop an index beside writers, by the SQL that they are written out as."""
     return [
         (before, target)
         for before, target in STEPS
@@ -78,7 +78,7 @@ def killed_index_build(kind: Kind, found: Found, *, builds: int) -> None:
         for made in range(len(numbers))[:builds]:
             for way in WAYS:
                 with copied(kind, template) as url:
-                    if made:  # those before it are there and valid
+                    if made:  # those before it are done
                         run_until(lambda url=url: upgraded(url), numbers[made - 1], "after")
                     found["failed"] += run_again(kind, url, way, lambda url=url: upgraded(url), found) != 0
                     wrong = difference(shape(kind, url), expected)

@@ -107,7 +107,7 @@ def kill_at(kind: Kind, found: Found, step: Step, points: list[tuple[int, str]])
 
 
 def sample(step: Step, count: int) -> list[tuple[int, str]]:
-    """Points that lie evenly apart, and the middle of each concurrent making of an index."""
+    """Points that lie evenly apart, and the middle of each concurrent making or dropping of an index."""
     points = step.points()
     making = [point for point in points if point[1] == "during" and concurrent(step.statements[point[0] - 1])]
     return [*points[:: len(points) // count | 1], *making]  # odd, so that both moments are among them

@@ -58,7 +58,7 @@ class Fuzz:
         self._archives: list[tuple[bytes, str, dict[str, Any]]] = []
         self._archives_of_all: list[tuple[bytes, str, list[dict[str, Any]]]] = []
         self.statements: list[str] = []
-        for engine in (bench.blocking.engine, bench.awaiting.engine.sync_engine):
+        for engine in (bench.blocking.engine, bench.awaiting.sync_engine):
             event.listen(engine, "before_cursor_execute", lambda *told: self.statements.append(told[2]))
             if engine.dialect.name == "sqlite":  # nothing is killed here; forcing each commit takes most of the time
                 event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
@@ -388,7 +388,7 @@ def without_namespace(which: str) -> Callable[..., tuple[str, Any]]:
 def namespaces_apart_careless(kind: Kind, found: Found, *, operations: int) -> None:
     for name, which in STATEMENTS.items():
         with closing(Bench(kind)) as bench:
-            for engine in (bench.blocking.engine, bench.awaiting.engine.sync_engine):
+            for engine in (bench.blocking.engine, bench.awaiting.sync_engine):
                 event.listen(engine, "before_cursor_execute", without_namespace(which), retval=True)
             fuzz = Fuzz(bench)
             try:

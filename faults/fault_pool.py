@@ -188,11 +188,26 @@ def run(url: str, count: int) -> Found:
 
 
 @contextlib.asynccontextmanager
+async def connected_async(sessions: Any) -> AsyncIterator[None]:
+    """A connection of the pool that calls take theirs from, which is a blocking one where threads serve them."""
+    engine = sessions._database.sync_engine
+    if engine.dialect.is_async:
+        async with sessions._database.engine.connect() as connection:
+            await connection.exec_driver_sql("SELECT 1")
+            yield
+        return
+    connection = await asyncio.to_thread(engine.connect)
+    try:
+        yield
+    finally:
+        connection.close()
+
+
+@contextlib.asynccontextmanager
 async def held_async(sessions: Any) -> AsyncIterator[None]:
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(POOL):
-            connection = await stack.enter_async_context(sessions._database.engine.connect())
-            await connection.exec_driver_sql("SELECT 1")
+            await stack.enter_async_context(connected_async(sessions))
         yield
 
 
@@ -215,7 +230,7 @@ async def come_and_go_async(sessions: Any, session_id: str, count: int) -> int:
         async with callers:
             try:
                 if turn % 2:
-                    async with sessions._database.engine.connect():
+                    async with connected_async(sessions):
                         await asyncio.sleep(wait)
                 else:
                     await sessions.append_message(session_id, "user", "On its way.")
@@ -234,7 +249,7 @@ async def run_async(url: str, count: int) -> Found:
         async with held_async(sessions):
             await asyncio.gather(*(call_async(sessions, calls, caller) for caller in range(CALLERS + BARE)))
         others = await come_and_go_async(sessions, calls.session_id, count // 8)
-        leaked = sessions._database.engine.sync_engine.pool.checkedout()
+        leaked = sessions._database.sync_engine.pool.checkedout()
         async with held_async(sessions):
             pass
         await sessions.append_message(calls.session_id, "user", "On its way.")

@@ -132,9 +132,9 @@ class Writer:
         self.acks: list[Ack] = []
         self.attempts = 0
         self._chance = random.Random(SEED)
-        engine = sessions._database.engine
+        database = sessions._database
 
-        @event.listens_for(getattr(engine, "sync_engine", engine), "begin")
+        @event.listens_for(getattr(database, "sync_engine", database.engine), "begin")
         def count(_: object) -> None:
             self.attempts += 1
 

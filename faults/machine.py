@@ -63,7 +63,7 @@ class Bench:
             self._stack = stack.pop_all()
         self.at_statement: Callable[[], None] = lambda: None
         for name in ("before_cursor_execute", "commit"):
-            event.listen(self.awaiting.engine.sync_engine, name, lambda *_: self.at_statement())
+            event.listen(self.awaiting.sync_engine, name, lambda *_: self.at_statement())
 
     def close(self) -> None:
         self._stack.close()

@@ -1,14 +1,17 @@
 """A TCP proxy before PostgreSQL that sees each COMMIT, and may cut the connection before or after the server does it.
 
 It reads as much of the protocol as it needs: the packets that open a connection, `Query`, and `Parse`, `Bind` and
-`Execute`; of the server's side `CommandComplete`. A COMMIT that is cut before the server never reaches it. One that is
-cut after the server has been done, and its answer is thrown away.
+`Execute`; of the server's side `CommandComplete`, `ErrorResponse` and `ReadyForQuery`. A COMMIT that is cut before the
+server never reaches it. One that is cut after the server has been done, and its answer is thrown away.
+
+An append outside a transaction is a COMMIT as well: the server commits it before it says that it is ready again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import re
 import struct
 import threading
 from collections import Counter
@@ -18,6 +21,9 @@ from contextlib import closing, contextmanager, suppress
 from sqlalchemy import make_url
 
 BEFORE, AFTER = "before", "after"
+
+APPEND = re.compile(rb"WITH\b.*\bINSERT INTO session_messages\b", re.DOTALL)
+"""A whole append in one statement."""
 
 Choice = Callable[[], str | None]
 """What is to be done with the COMMIT that has just come: `BEFORE`, `AFTER`, or nothing."""
@@ -47,6 +53,7 @@ class Proxy:
         url: The URL of the database, through the proxy.
         choice: What is done with each COMMIT; by default nothing, and it may be set at any time.
         seen: How many COMMITs have come, and how many of them were cut `BEFORE` and `AFTER`.
+        postponed: What is done with the next COMMIT, because the server refused the one that it was meant for.
     """
 
     def __init__(self, url: str) -> None:
@@ -54,6 +61,7 @@ class Proxy:
         self._server = (known.host, known.port or 5432)
         self.choice: Choice = lambda: None
         self.seen: Counter[str] = Counter()
+        self.postponed: str | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -73,6 +81,12 @@ class Proxy:
         """Cut the next COMMIT, and none after it."""
         left = [moment]
         self.choice = lambda: left.pop() if left else None
+
+    def next_moment(self) -> str | None:
+        """What is to be done with the COMMIT that has just come."""
+        self.seen["commits"] += 1
+        postponed, self.postponed = self.postponed, None
+        return postponed or self.choice()
 
     def _do(self, awaitable: object) -> object:
         return asyncio.run_coroutine_threadsafe(awaitable, self._loop).result()
@@ -101,9 +115,11 @@ class _Link:
     def __init__(self, proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._proxy = proxy
         self._client = (reader, writer)
-        self._statements: dict[bytes, bool] = {}  # prepared statements, and portals: whether they are a COMMIT
-        self._portals: dict[bytes, bool] = {}
-        self._losing = False
+        self._statements: dict[bytes, bytes] = {}  # prepared statements, and portals
+        self._portals: dict[bytes, bytes] = {}
+        self._idle = False  # outside a transaction
+        self._losing = False  # the answer to COMMIT
+        self._keeping: list[tuple[bytes, bytes]] | None = None  # the answer to an append, until it is known to be good
 
     async def run(self, address: tuple[str, int]) -> None:
         """Pass on what both sides say, until one goes or the connection is cut."""
@@ -134,20 +150,29 @@ class _Link:
 
     async def _ask(self, server: asyncio.StreamWriter) -> None:
         async for kind, message in _messages(self._client[0]):
-            moment = None
-            if self._commits(kind, message[5:]):
-                self._proxy.seen["commits"] += 1
-                moment = self._proxy.choice()
+            query = self._query(kind, message[5:])
+            appends = self._idle and APPEND.match(query) is not None
+            moment = self._proxy.next_moment() if appends or _is_commit(query) else None
             if moment == BEFORE:
                 self._proxy.seen[BEFORE] += 1
                 return
-            self._losing = self._losing or moment == AFTER
+            if moment == AFTER and appends:
+                self._keeping = []
+            self._losing = self._losing or (moment == AFTER and not appends)
             server.write(message)
             await server.drain()
 
     async def _answer(self, server: asyncio.StreamReader) -> None:
         client = self._client[1]
         async for kind, message in _messages(server):
+            if kind == b"Z":
+                self._idle = message[5:] == b"I"
+            if self._keeping is not None:
+                self._keeping.append((kind, message))
+                if kind == b"Z" and not self._refused():
+                    self._proxy.seen[AFTER] += 1
+                    return
+                continue
             if self._losing and kind == b"C" and message[5:] == b"COMMIT\0":
                 self._proxy.seen[AFTER] += 1
                 return
@@ -156,17 +181,25 @@ class _Link:
             client.write(message)
             await client.drain()
 
-    def _commits(self, kind: bytes, body: bytes) -> bool:
-        """Whether this message lets the server commit."""
+    def _refused(self) -> bool:
+        """Pass the answer to an append on where the server has refused it: then there is none to lose."""
+        if not any(kind == b"E" for kind, _ in self._keeping):
+            return False
+        self._client[1].writelines(message for _, message in self._keeping)
+        self._keeping, self._proxy.postponed = None, AFTER
+        return True
+
+    def _query(self, kind: bytes, body: bytes) -> bytes:
+        """What this message lets the server execute."""
         if kind == b"Q":
-            return _is_commit(body)
+            return body
         if kind == b"P":
             name, query = body.split(b"\0")[:2]
-            self._statements[name] = _is_commit(query)
+            self._statements[name] = query
         elif kind == b"B":
             portal, name = body.split(b"\0")[:2]
-            self._portals[portal] = self._statements.get(name, False)
-        return kind == b"E" and self._portals.get(body.split(b"\0")[0], False)
+            self._portals[portal] = self._statements.get(name, b"")
+        return self._portals.get(body.split(b"\0")[0], b"") if kind == b"E" else b""
 
 
 def _is_commit(query: bytes) -> bool:

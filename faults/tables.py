@@ -43,7 +43,7 @@ _SHAPES = {
         "PRAGMA foreign_key_check",
     ),
     "postgresql": (
-        "SELECT relname, relkind, relpersistence FROM pg_class WHERE relnamespace = 'public'::regnamespace",
+        "SELECT relname, relkind, relpersistence, reloptions FROM pg_class WHERE relnamespace = 'public'::regnamespace",
         """
         SELECT attrelid::regclass::text AS belongs_to, attname,
                row_number() OVER (PARTITION BY attrelid ORDER BY attnum) AS place,
@@ -88,8 +88,9 @@ def invalid_indexes(kind: Kind, url: str) -> int:
 
 
 def concurrent(statement: str) -> bool:
-    """Whether a statement makes an index while others write."""
-    return statement.startswith(("CREATE INDEX CONCURRENTLY", "CREATE UNIQUE INDEX CONCURRENTLY"))
+    """Whether a statement makes or drops an index while others write."""
+    makes = "CREATE INDEX CONCURRENTLY", "CREATE UNIQUE INDEX CONCURRENTLY"
+    return statement.lstrip().startswith((*makes, "DROP INDEX CONCURRENTLY"))
 
 
 def contents(kind: Kind, url: str) -> Rows:

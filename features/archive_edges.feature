@@ -168,7 +168,13 @@ Feature: Archives at their edges
 
   # An import that finds something there
 
-  @needs.async
+  @needs.async @needs.file
+  Scenario: An import that threads serve leaves the event loop to other tasks
+    Given an archive of a session with 5,000 messages and one with a single message
+    When it is imported again after the small one was deleted, and each of its steps waits for a tick of the loop
+    Then the task has ticked at least 10 times between the steps of the import
+
+  @needs.async @needs.server
   Scenario: An import that passes over what is there gives way to other tasks
     Given an archive of a session with 5,000 messages and one with a single message
     When it is imported again after the small one was deleted, beside a ticking task

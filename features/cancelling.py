@@ -1,10 +1,14 @@
-"""Cancels at a chosen moment: of a statement, of COMMIT or of ROLLBACK; and what is left of a connection after them."""
+"""Cancels at a chosen moment: of a statement, of COMMIT or of ROLLBACK; and what is left of a connection after them.
+
+A call's work may run on the caller's event loop or in a thread; whatever stops it here waits in the one or the other.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import gc
+import threading
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
@@ -22,18 +26,37 @@ async def turns(count: int = TURNS) -> None:
         await asyncio.sleep(0)
 
 
+class Loop:
+    """The event loop that runs now, for work that runs on it or in a thread."""
+
+    def __init__(self) -> None:
+        self._loop, self._thread = asyncio.get_running_loop(), threading.current_thread()
+
+    def runs(self) -> bool:
+        """Whether the work runs on the loop itself."""
+        return threading.current_thread() is self._thread
+
+    def wait(self, awaited: Coroutine[Any, Any, None]) -> None:
+        """Let the work wait for something on the loop."""
+        if self.runs():
+            await_only(awaited)
+        else:
+            asyncio.run_coroutine_threadsafe(awaited, self._loop).result()
+
+
 class Gate:
-    """A place in a call where it waits until it is let through."""
+    """A place in a call where it waits until it is let through; made on the loop of the call."""
 
     def __init__(self) -> None:
         self.reached, self.opened = asyncio.Event(), asyncio.Event()
+        self._loop = Loop()
 
     def pass_through(self) -> None:
         async def wait() -> None:
             self.reached.set()
             await self.opened.wait()
 
-        await_only(wait())
+        self._loop.wait(wait())
 
 
 @contextlib.contextmanager
@@ -65,16 +88,43 @@ def held(
         yield gate
 
 
+@contextlib.contextmanager
+def held_at(engine: Engine, number: int) -> Iterator[Gate]:
+    """Hold the so-many-th statement before it begins."""
+    gate = Gate()
+    begun: list[None] = []
+
+    def hold(*_: Any) -> None:
+        begun.append(None)
+        if len(begun) == number:
+            gate.pass_through()
+
+    event.listen(engine, "before_cursor_execute", hold)
+    try:
+        yield gate
+    finally:
+        event.remove(engine, "before_cursor_execute", hold)
+
+
 async def cancelled_at(
     engine: Engine, number: int, call: Coroutine[Any, Any, Any], what: str = "before_cursor_execute"
 ) -> tuple[Any, int]:
     """Make a call and cancel it when its so-many-th statement begins; give its outcome, and how many have begun."""
     begun: list[None] = []
+    loop = Loop()
+
+    async def passed_on() -> None:
+        task.cancel()
+        await turns()
 
     def cancel(*_: Any) -> None:
         begun.append(None)
-        if len(begun) == number:
-            task.cancel()
+        if len(begun) != number:
+            return
+        if loop.runs():
+            task.cancel()  # which comes out where the work next awaits
+        else:
+            loop.wait(passed_on())
 
     task = asyncio.create_task(call)
     event.listen(engine, what, cancel)

@@ -9,6 +9,13 @@ Feature: Many at once on one session
     And the sequences are 1 to n without gaps
     And each writer's messages are in the order it appended them
 
+  @needs.file
+  Scenario: Many more than there are connections
+    Given a session
+    When each of 32 writers appends 3 messages, one by one
+    Then every message is there once, with the sequence that its writer was told
+    And the sequences are 1 to n without gaps
+
   Scenario: Batches
     Given a session
     When every writer appends 3 batches of 5 messages

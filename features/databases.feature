@@ -137,6 +137,17 @@ Feature: Databases that cannot be used
       | options                                                  |
       | {"isolation_level": "AUTOCOMMIT"}                        |
       | {"execution_options": {"isolation_level": "AUTOCOMMIT"}} |
+      | {"isolation_level": "SERIALIZABLE"}                      |
+
+  Scenario: An append on an application's engine that commits each statement by itself is stored whole or not at all
+    Given a session
+    When a batch with token usage, on an application's engine that autocommits, fails at each of its statements
+    Then it was refused each time, with nothing stored
+
+  Scenario: What an application does on our engine is a transaction
+    Given a session
+    When an application changes a session on our engine and raises before the end of its transaction
+    Then nothing has changed
 
   Scenario Outline: A stored row that <fault> is an error, never skipped
     Given a session with everything
@@ -146,10 +157,10 @@ Feature: Databases that cannot be used
     And the error says "cannot be read"
 
     Examples:
-      | fault                         |
-      | holds content that is no JSON |
-      | holds metadata that is a list |
-      | holds a role of two words     |
+      | fault                                      |
+      | holds content that is no JSON              |
+      | holds metadata that is no JSON             |
+      | holds a message's metadata that is no JSON |
 
   Scenario: A pool without a free connection
     Given a session

@@ -12,7 +12,7 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 from sqlalchemy import make_url
@@ -33,6 +33,11 @@ class SQLite:
 
     name = "sqlite"
     async_driver = "sqlite+aiosqlite"
+    transactions: ClassVar[dict[str, Any]] = {}  # each append is one
+    impatient: ClassVar[dict[str, Any]] = {"connect_args": {"timeout": 0}}
+    """The options of an engine that does not wait for another writer before it tells of it."""
+    not_called = frozenset({"SessionMessageRepository.append_alone"})
+    """Methods of repositories that other databases need."""
     capabilities = frozenset({"file"})
 
     def __init__(self) -> None:
@@ -110,6 +115,10 @@ class SQLite:
         }
         yield urls[state], {"connect_args": {"factory": _Full}} if state == "that is full" else {}
 
+    def commits_alone(self, _connection: Any, _statement: str) -> bool:
+        """Whether a statement stores something and commits it by itself."""
+        return False
+
     def spoil_index(self, url: str) -> None:
         """Let an index say something else than its table: it misses a change, and is put back as it was."""
         change = "PRAGMA writable_schema = ON; {} sqlite_master {} name = 'ix_sessions_actor_name'"
@@ -160,6 +169,10 @@ class PostgreSQL:
 
     name = "postgresql"
     async_driver = "postgresql+psycopg"
+    transactions: ClassVar[dict[str, Any]] = {"isolation_level": "READ COMMITTED"}
+    """The options of an engine on which an append is a transaction."""
+    impatient: ClassVar[dict[str, Any]] = {}
+    not_called: frozenset[str] = frozenset()
     capabilities = frozenset({"server"})
 
     # All there is in a database but its rows: tables, columns, indexes, constraints, functions; and the revision.
@@ -280,6 +293,12 @@ class PostgreSQL:
         }
         yield urls[state].render_as_string(hide_password=False), options
         self._do(f'DROP ROLE IF EXISTS "{role}"')
+
+    def commits_alone(self, connection: Any, statement: str) -> bool:
+        """Whether a statement stores something and commits it by itself; asked outside a transaction, or after it."""
+        driver = connection.connection.driver_connection
+        idle = driver.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        return driver.autocommit and idle and "INSERT INTO" in statement
 
     def spoil_index(self, url: str) -> None:
         """Let an index be as one whose concurrent build has failed."""

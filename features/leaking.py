@@ -128,8 +128,7 @@ def damaged(it: Lab) -> None:
 
 def pool_taken(it: Lab) -> None:
     database = it.database(pool_size=1, max_overflow=0, pool_timeout=0.05)
-    with it.world.callers_transaction(database.engine, "connection") as (joined, _):
-        joined.get(it.session_id)
+    with it.world.taken_connection(database):
         it.append(it.world.service_of(database))
 
 
@@ -153,7 +152,7 @@ def serialization(it: Lab) -> None:
         it.load("UPDATE sessions SET version = version + 1")
         unit.connection.execute(text("UPDATE sessions SET title = :title"), {"title": CONTENT})
 
-    it.database().read(work)
+    it.database(isolation_level="REPEATABLE READ").read(work)
 
 
 def deadlock(it: Lab) -> None:

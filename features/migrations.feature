@@ -33,6 +33,7 @@ Feature: Migrations
       | a7_005_listing_indexes     |
       | a7_006_compatible_revisions |
       | a7_007_imports             |
+      | a7_008_storage_of_sessions |
 
   Scenario Outline: What was released as <revision> is not changed afterwards
     Given a database of the released revision <revision>, with rows in it
@@ -49,6 +50,7 @@ Feature: Migrations
       | a7_005_listing_indexes     |
       | a7_006_compatible_revisions |
       | a7_007_imports             |
+      | a7_008_storage_of_sessions |
 
   Scenario: Every revision is in the chain, is known to the release and is kept
     Then the chain of migrations is the release's list of revisions, from its only base to its only head

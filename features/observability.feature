@@ -46,6 +46,12 @@ Feature: What runs can be watched
     When it is upgraded while another upgrade runs
     Then the log says once that it waited, and then what the upgrade did
 
+  Scenario: An application that watches what SQLAlchemy executes
+    Given SQLAlchemy is watched, with something hung on the context of each statement
+    When every public method is called once
+    And a message is appended that the database refuses
+    Then each statement was seen to end with what was hung on it, and the refused one with its error
+
   Scenario: Values that are printed
     Then the repr of every value, service, database and engine tells no content
     And values that are equal have equal reprs, and are told apart by their fields
@@ -55,10 +61,11 @@ Feature: What runs can be watched
     Then it ends well in one line
 
     Examples:
-      | state              | calls             |
-      | is not installed   | the plain methods |
-      | is older than 1.30 | the plain methods |
-      | is installed       | observed          |
+      | state                         | calls             |
+      | is not installed              | the plain methods |
+      | is installed and not imported | the plain methods |
+      | is older than 1.30            | the plain methods |
+      | is imported                   | observed          |
 
   Scenario: Importing the package imports no OpenTelemetry and sets up no logging
     When Python imports sessionledger, and looks at logging

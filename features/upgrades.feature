@@ -43,6 +43,38 @@ Feature: Upgrades beside a running service
     And the schema is that of the models
 
   @needs.server
+  Scenario: An index that is made another kind, by an upgrade that is killed while it drops the old one
+    Given a database at a7_007_imports, with 2 sessions of one namespace
+    And a transaction that has written to sessions
+    When the upgrade is killed while it drops an index
+    Then its revision is a7_007_imports
+    And the index ix_sessions_created_at is invalid
+    When it is upgraded once more, and the transaction ends
+    Then the upgrade ends well
+    And it is at the newest revision and verified
+    And no index is invalid
+    And the schema is that of the models
+
+  @needs.server
+  Scenario Outline: The written-out SQL of another kind of index, passing over errors: <runs>
+    Given a database at a7_007_imports, with 2 sessions of one namespace
+    When the SQL to a7_008_storage_of_sessions is run, passing over errors: <runs>
+    Then its revision is <revision>
+    And no index is invalid
+
+    Examples:
+      | runs                           | revision                   |
+      | without CREATE INDEX           | a7_007_imports             |
+      | without CREATE INDEX, complete | a7_008_storage_of_sessions |
+      | complete, complete             | a7_008_storage_of_sessions |
+
+  @needs.server
+  Scenario: The written-out SQL of another kind of index, twice, leaves what the models make
+    Given a database at a7_007_imports, with 2 sessions of one namespace
+    When the SQL to a7_008_storage_of_sessions is run, passing over errors: complete, complete
+    Then the schema is that of the models
+
+  @needs.server
   Scenario: An index that is not valid when it was built stops the upgrade
     Given a database at a7_004_token_usage, with 2 sessions of one namespace
     When it is upgraded, and an index is made invalid as soon as it is built
@@ -162,7 +194,7 @@ Feature: Upgrades beside a running service
 
     Examples:
       | command                             | revision                    |
-      | upgrade to head                     | a7_007_imports              |
+      | upgrade to head                     | a7_008_storage_of_sessions  |
       | downgrade to a7_005_listing_indexes | a7_005_listing_indexes      |
 
   @needs.server

@@ -41,6 +41,7 @@ Feature: A whole ledger is verified
       | a7_002_session_details     |
       | a7_004_token_usage         |
       | a7_007_imports             |
+      | a7_008_storage_of_sessions |
 
   Scenario: Messages without a hash are counted
     Given a ledger with two conversations

@@ -142,9 +142,9 @@ class World:
         """`Database` or its twin on a URL or an engine, closed with the scenario."""
         return self.stack.enter_context(contextlib.closing(Database(source or self.url, **options)))
 
-    def own_engine(self) -> Any:
+    def own_engine(self, **options: Any) -> Any:
         """An engine as an application makes it, without our help."""
-        engine = create_engine(self.url)
+        engine = create_engine(self.url, **options)
         self.stack.callback(engine.dispose)
         return engine
 
@@ -153,6 +153,13 @@ class World:
 
     def engine_of(self, database: Any) -> Engine:
         return database.engine
+
+    @contextlib.contextmanager
+    def taken_connection(self, database: Any) -> Iterator[None]:
+        """Somebody else's use of one of the pool's connections."""
+        with self.engine_of(database).connect() as connection:
+            connection.exec_driver_sql("SELECT 1")
+            yield
 
     def orm(self, database: Any, work: Callable[[orm.Session], Any]) -> Any:
         """Run a function of SQLAlchemy's session in a transaction of its own."""
@@ -214,8 +221,8 @@ class AsyncWorld(World):
     def database(self, source: str | Any = None, **options: Any) -> Any:
         return self._closed_with_scenario(AsyncDatabase(source or self.url, **options))
 
-    def own_engine(self) -> Any:
-        engine = create_async_engine(make_url(self.url).set(drivername=self.kind.async_driver))
+    def own_engine(self, **options: Any) -> Any:
+        engine = create_async_engine(make_url(self.url).set(drivername=self.kind.async_driver), **options)
         self.stack.callback(lambda: self._runner.run(engine.dispose()))
         return engine
 
@@ -223,7 +230,20 @@ class AsyncWorld(World):
         return Blocking(AsyncPersistentSessionService(database.awaiting, namespace=namespace), self._runner)
 
     def engine_of(self, database: Any) -> Engine:
-        return database.engine.sync_engine
+        return database.sync_engine
+
+    @contextlib.contextmanager
+    def taken_connection(self, database: Any) -> Iterator[None]:
+        if not database.sync_engine.dialect.is_async:  # threads serve it
+            with super().taken_connection(database):
+                yield
+            return
+        connection = self._runner.run(_entered(database.engine.connect()))
+        try:
+            self._runner.run(connection.exec_driver_sql("SELECT 1"))
+            yield
+        finally:
+            self._runner.run(connection.close())
 
     def orm(self, database: Any, work: Callable[[orm.Session], Any]) -> Any:
         async def run() -> Any:

@@ -66,6 +66,7 @@ ROWS = {
         "UPDATE session_messages SET unknown_fields = :unknown WHERE message_id = :third",
         "UPDATE token_usage SET unknown_fields = :unknown",
     ],
+    "a7_008_storage_of_sessions": [],
 }
 VALUES = {
     "resource": RESOURCE,

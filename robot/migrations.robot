@@ -9,9 +9,9 @@ Test Tags           migrations
 
 
 *** Variables ***
-${NEWEST}       a7_007_imports
+${NEWEST}       a7_008_storage_of_sessions
 ${BEFORE}       a7_003_message_format
-@{NOTHING_TO_LOSE}    a7_005_listing_indexes    a7_004_token_usage
+@{NOTHING_TO_LOSE}    a7_007_imports    a7_005_listing_indexes    a7_004_token_usage
 
 
 *** Test Cases ***
@@ -89,12 +89,12 @@ The Plain Alembic Command Does The Same
 From Each Revision With Rows In It
     [Arguments]    ${kind}
     VAR    @{urls}
-    FOR    ${_}    IN RANGE    8
+    FOR    ${_}    IN RANGE    9
         ${url} =    New Database    ${kind}    tables=no
         Append To List    ${urls}    ${url}
     END
     ${wrong} =    Helper    helper_migrations    from_each_revision    urls=${urls}
-    Length Should Be    ${wrong}    8
+    Length Should Be    ${wrong}    9
     FOR    ${revision}    IN    @{wrong}
         Should Be Empty    ${wrong}[${revision}]    from ${revision}: ${wrong}[${revision}]
     END
@@ -103,7 +103,7 @@ Back Step By Step
     [Arguments]    ${kind}
     ${url} =    New Database    ${kind}    tables=no
     ${steps} =    Helper    helper_migrations    down_step_by_step    url=${url}
-    Length Should Be    ${steps}    8
+    Length Should Be    ${steps}    9
     FOR    ${step}    IN    @{steps}
         VAR    @{expected}    ${step}[0]    refused    kept    ${step}[0]
         IF    $step[0] in $NOTHING_TO_LOSE    VAR    @{expected}    ${step}[0]    not refused    not kept    ${step}[0]

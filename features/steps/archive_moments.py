@@ -29,7 +29,7 @@ from forged_archives import (
     ulid,
 )
 from sessionledger.domain.archive import ArchiveReader
-from sessionledger.infrastructure.database.repositories import ArchiveRepository
+from sessionledger.infrastructure.database.repositories.archives import ArchiveRepository
 from steps.archives import export
 from steps.cancellation import asynchronous, given_back
 from steps.many_sessions import imported
@@ -76,6 +76,7 @@ def as_its_header_says(context):
 
 # Rows of before
 
+LONGEST = 15
 NO_HASH = "content_sha256 = NULL"
 TWICE = f'{{"{MARK}note":1,"{MARK}note":2}}'
 IN_JSON = "UPDATE session_messages SET format = 'json', content = '{}', " + NO_HASH
@@ -157,6 +158,30 @@ def import_beside_task(context):
     context.world.run(
         ticking(seen, lambda follow: service.awaiting.import_sessions(io.BytesIO(context.archive), follow=follow))
     )
+    assert service.get(receipt.session_ids[1]).last_sequence == 1
+
+
+@when("it is imported again after the small one was deleted, and each of its steps waits for a tick of the loop")
+def import_waiting(context):
+    receipt = imported(context)
+    service = context.world.service
+    service.delete(receipt.session_ids[1])
+    seen, ticks = [], itertools.count()
+    context.seen = seen
+
+    async def tick():
+        return next(ticks)
+
+    async def wait_for_ticks():
+        loop = asyncio.get_running_loop()
+
+        def follow(progress):
+            if progress.step == "import":  # on the loop's own thread this would never be answered
+                seen.append(asyncio.run_coroutine_threadsafe(tick(), loop).result(LONGEST))
+
+        await service.awaiting.import_sessions(io.BytesIO(context.archive), follow=follow)
+
+    context.world.run(wait_for_ticks())
     assert service.get(receipt.session_ids[1]).last_sequence == 1
 
 

@@ -1,16 +1,19 @@
 """Cancels: before COMMIT, during it, and while connections are opened."""
 
 import asyncio
+import contextlib
+import io
 import time
 from unittest import mock
 
 from behave import given, then, when
 from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 import sessionledger
 from cancelling import TURNS, cancelled_at, held, leaks_noted, outcome, turns
 from sessionledger.application.services import AsyncPersistentSessionService
-from sessionledger.infrastructure.database import aio
+from sessionledger.infrastructure.database import aio, threads
 from sessionledger.infrastructure.database.aio import AsyncDatabase
 
 SOON = 3
@@ -38,9 +41,23 @@ def watch(context, engine):
 
 @given("a session on a database with one warm connection")
 def warm(context):
-    context.database = context.world.database()
-    context.engine = context.world.engine_of(context.database)
-    blocking = context.world.service_of(context.database)
+    warm_up(context, context.world.database())
+
+
+@given("an append is a transaction of several statements")
+def in_transactions(context):
+    """Where the database takes it as one, its engine is told to begin transactions."""
+    warm_up(context, context.world.database(**context.world.kind.transactions))
+
+
+@given("they are on an engine of the application's own")
+def on_own_engine(context):
+    warm_up(context, context.world.database(context.world.own_engine()))
+
+
+def warm_up(context, database):
+    context.database, context.engine = database, context.world.engine_of(database)
+    blocking = context.world.service_of(database)
     context.session, context.message_id, context.used = blocking.create(), sessionledger.new_id(), []
     context.service = blocking.awaiting
     watch(context, context.engine)
@@ -48,6 +65,13 @@ def warm(context):
     context.first = context.used[0]
     context.outcomes, context.found = [], []
     context.before = context.world.contents()
+
+
+@contextlib.contextmanager
+def bound(name, seconds):
+    """Let a cancel wait for so long, wherever the work runs."""
+    with mock.patch.object(aio, name, seconds), mock.patch.object(threads, name, seconds):
+        yield
 
 
 async def cancel_at_each(context, call, after=None):
@@ -127,17 +151,28 @@ async def cancel_during_failing_commit(context):
 @when("an append is cancelled during a COMMIT that does not end")
 @asynchronous
 async def cancel_without_end(context):
-    with held(context.engine) as gate, mock.patch.object(aio, "COMMIT_SECONDS", 0.2):
+    with held(context.engine) as gate, bound("COMMIT_SECONDS", 0.2):
         task = asyncio.create_task(append(context))
         await gate.reached.wait()
         await measure_cancel(context, task)
         await given_back(context)
 
 
+@when("an append is cancelled during a COMMIT that takes long")
+@asynchronous
+async def cancel_during_long_commit(context):
+    with held(context.engine) as gate, bound("COMMIT_SECONDS", 0.2):
+        task = asyncio.create_task(append(context))
+        await gate.reached.wait()
+        await measure_cancel(context, task)
+        gate.opened.set()
+        await given_back(context)
+
+
 @when("an append is cancelled before COMMIT and its rollback takes long")
 @asynchronous
 async def long_rollback(context):
-    with held(context.engine, what="do_rollback") as gate, mock.patch.object(aio, "ROLLBACK_SECONDS", 0.2):
+    with held(context.engine, what="do_rollback") as gate, bound("ROLLBACK_SECONDS", 0.2):
         began = time.monotonic()
         ended, _ = await cancelled_at(context.engine, 2, append(context))
         context.took = time.monotonic() - began
@@ -184,14 +219,14 @@ async def cancel_cold(context, what):
             await asyncio.sleep(seconds)
             task.cancel()
             ended = await outcome(task)
-            context.pools.append(database.engine.pool.checkedout())
+            context.pools.append(database.sync_engine.pool.checkedout())
             context.outcomes.append(ended)
             await database.close()
             seconds = seconds * 1.05 + 0.0002
     context.last = context.outcomes.pop()
 
 
-@when("a read is cancelled as soon as it has a connection, on a busy loop")
+@when("a read and an export are cancelled as soon as they have a connection, on a busy loop")
 @asynchronous
 async def cancel_busy(context):
     def keep_busy(*_):
@@ -200,22 +235,24 @@ async def cancel_busy(context):
     context.pools = []
     event.listen(context.engine, "checkout", keep_busy)
     with leaks_noted() as context.leaks:
-        reading = context.service.get_messages(context.session.session_id)
-        ended, begun = await cancelled_at(context.engine, 1, reading, "checkout")
-        assert begun == 1
-        context.outcomes.append(ended)
-        context.found.append(context.world.contents())
-        context.pools.append(context.engine.pool.checkedout())
+        session_id = context.session.session_id
+        for call in (
+            context.service.get_messages(session_id),
+            context.service.export_session(session_id, io.BytesIO()),
+        ):
+            ended, begun = await cancelled_at(context.engine, 1, call, "checkout")
+            assert begun == 1
+            context.outcomes.append(ended)
+            context.found.append(context.world.contents())
+            context.pools.append(context.engine.pool.checkedout())
     event.remove(context.engine, "checkout", keep_busy)
 
 
 @when("an append through SQLAlchemy alone is cancelled during its COMMIT, before the database has done it")
 @asynchronous
 async def cancel_alone(context):
-    engine = context.database.awaiting.engine
-
     async def alone():
-        async with engine.connect() as connection:
+        async with AsyncEngine(context.engine).connect() as connection:
             joined = AsyncPersistentSessionService(await AsyncDatabase.joined(connection))
             await append(context, joined)
             await connection.commit()
@@ -234,6 +271,18 @@ def each_comes_out(context):
     assert all(isinstance(ended, asyncio.CancelledError) for ended in context.outcomes), context.outcomes
     assert len(context.found) == len(context.outcomes)
     assert all(found == context.before for found in context.found), context.found
+
+
+@then("each cancel comes out, with the message stored once or not at all")
+def each_comes_out_final(context):
+    """A statement that commits by itself is done, or is not, when the cancel gets to the server."""
+    assert context.outcomes
+    assert all(isinstance(ended, asyncio.CancelledError) for ended in context.outcomes), context.outcomes
+    assert len(context.found) == len(context.outcomes)
+    for found in context.found:
+        stored = [row["message_id"] for row in found["session_messages"]]
+        assert stored in ([], [context.message_id]), stored
+        assert [row["last_sequence"] for row in found["sessions"]] == [len(stored)]
 
 
 @then("each cancel comes out, and whatever has not ended stores nothing")
@@ -315,6 +364,14 @@ def given_up(context):
 @then("the pool has all its connections")
 def pool_is_whole(context):
     assert context.engine.pool.checkedout() == 0
+
+
+@then("the next append is one statement")
+def one_statement(context):
+    context.world.statements.clear()
+    context.world.run(append(context))
+    [statement] = context.world.statements
+    assert "INSERT INTO session_messages" in statement, statement
 
 
 @then("the next append is as isolated as any")

@@ -6,7 +6,7 @@ import contextvars
 from behave import then, when
 from sqlalchemy import event
 
-from cancelling import held, outcome, turns
+from cancelling import held, held_at, outcome, turns
 from steps.cancellation import append, asynchronous
 
 REQUEST = contextvars.ContextVar("request")
@@ -16,16 +16,17 @@ REQUEST = contextvars.ContextVar("request")
 @asynchronous
 async def timeout_during_commit(context):
     with held(context.engine) as gate:
+        await attempt(context, in_time(context, gate))
 
-        async def in_time():
-            async with asyncio.timeout(None) as limit:
-                opening = asyncio.create_task(open_after(gate, limit))
-                try:
-                    return await append(context)
-                finally:
-                    await asyncio.shield(opening)
 
-        await attempt(context, in_time())
+async def in_time(context, gate):
+    """Append, with a time-out once it has come to the gate."""
+    async with asyncio.timeout(None) as limit:
+        opening = asyncio.create_task(open_after(gate, limit))
+        try:
+            return await append(context)
+        finally:
+            await asyncio.shield(opening)
 
 
 async def open_after(gate, limit):
@@ -38,11 +39,8 @@ async def open_after(gate, limit):
 @when("an append times out before its COMMIT")
 @asynchronous
 async def timeout_before_commit(context):
-    async def in_time():
-        async with asyncio.timeout(0):
-            return await append(context)
-
-    await attempt(context, in_time())
+    with held_at(context.engine, 2) as gate:
+        await attempt(context, in_time(context, gate))
 
 
 async def attempt(context, awaitable):

@@ -28,12 +28,14 @@ def read(context):
     return context.world.service.get_messages(context.session.session_id)
 
 
+@when("each of {writers:d} writers appends {count:d} messages, one by one")
 @when("every writer appends {count:d} messages, one by one")
-def append_singly(context, count):
+def append_singly(context, count, writers=None):
     session_id = context.session.session_id
     at_once(
         context,
         lambda writer: [("append_message", (session_id, "user", [writer, each]), {}) for each in range(count)],
+        writers,
     )
     context.sent = answers(context)
 

@@ -90,8 +90,8 @@ def verify_missing(context):
 def unreadable(context, fault):
     faults = {
         "holds content that is no JSON": "UPDATE session_messages SET content = '{not JSON' WHERE sequence = 2",
-        "holds metadata that is a list": "UPDATE sessions SET metadata = '[]'",
-        "holds a role of two words": "UPDATE session_messages SET role = 'two words' WHERE sequence = 2",
+        "holds metadata that is no JSON": "UPDATE sessions SET metadata = 'mail'",
+        "holds a message's metadata that is no JSON": "UPDATE session_messages SET metadata = '{' WHERE sequence = 2",
     }
     context.world.kind.load(context.world.url, faults[fault])
 
@@ -105,8 +105,7 @@ def read_session(context):
 @when("a session is got while the pool's only connection is taken")
 def pool_taken(context):
     database = context.world.database(pool_size=1, max_overflow=0, pool_timeout=0.1)
-    with context.world.callers_transaction(database.engine, "connection") as (joined, _):
-        assert joined.get(context.session.session_id) == context.session
+    with context.world.taken_connection(database):
         context.world.attempt(lambda: context.world.service_of(database).get(context.session.session_id))
 
 

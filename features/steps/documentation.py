@@ -25,7 +25,7 @@ import sessionledger
 from sessionledger import cli
 from sessionledger.domain import errors
 from sessionledger.infrastructure.database import revision, schema
-from sessionledger.infrastructure.database.models import Model
+from sessionledger.infrastructure.database.tables import METADATA
 
 BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://)([^)#\s]+)")
@@ -35,7 +35,7 @@ HELP_WIDTH = "100"
 COMMON_GROUP = re.compile(r"^╭─ Options of every command ─.*?╯\n", re.MULTILINE | re.DOTALL)
 
 SQLITE, POSTGRESQL = sqlite.dialect(), postgresql.dialect()
-TABLES = Model.metadata.tables
+TABLES = METADATA.tables
 
 
 # The examples

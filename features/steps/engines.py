@@ -4,7 +4,7 @@ import os
 from unittest import mock
 
 from behave import then, when
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, text
 
 import sessionledger
 from sessionledger.infrastructure.database import Database, schema
@@ -36,6 +36,50 @@ def fails_half_way(context, name):
     except HalfWayError:
         return
     raise AssertionError("the upgrade did not fail")
+
+
+@when("a batch with token usage, on an application's engine that autocommits, fails at each of its statements")
+def fails_on_autocommitting(context):
+    world = context.world
+    database = world.database(world.own_engine(isolation_level="AUTOCOMMIT"), retry_seconds=0)
+    service, before = world.service_of(database), world.contents()
+    service.list()  # the schema has been looked at
+    batch = [{"role": "user", "content": "Hello", "usage": {"input_tokens": 5}} for _ in range(3)]
+    context.found, number, begun = [], 0, 1
+    while begun >= number:
+        number, begun = number + 1, 0
+
+        def fail(*_, at=number):
+            nonlocal begun
+            begun += 1
+            if begun == at:
+                raise world.kind.busy()
+
+        event.listen(world.engine_of(database), "before_cursor_execute", fail)
+        world.attempt(lambda: service.append_messages(context.session.session_id, batch))
+        event.remove(world.engine_of(database), "before_cursor_execute", fail)
+        if begun >= number:
+            world.refusal(sessionledger.StorageUnavailableError)
+            context.found.append(world.contents() == before)
+    context.appended = world.result
+
+
+@then("it was refused each time, with nothing stored")
+def refused_each_time(context):
+    assert len(context.found) >= 3, context.found
+    assert all(context.found), context.found
+    assert [message.sequence for message in context.appended] == [1, 2, 3]
+
+
+@when("an application changes a session on our engine and raises before the end of its transaction")
+def application_raises(context):
+    def work(session):
+        changed = session.execute(text("UPDATE sessions SET title = 'Mine'"))
+        assert changed.rowcount == 1
+        raise HalfWayError
+
+    context.world.attempt(lambda: context.world.orm(context.world.database(), work))
+    context.world.refusal(HalfWayError)
 
 
 @when("a message of many alphabets is appended where PGCLIENTENCODING is {encoding}")

@@ -7,7 +7,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 from behave import given, then, when
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 import sessionledger
 from canaries import CONTENT, KEY, MARK, NOTE, TITLE, logged
@@ -101,7 +101,7 @@ def busy_at_first(context, times, engine=None):
 
 @when("a message is appended and the database is busy {times:d} times")
 def append_busy(context, times):
-    context.database = context.world.database()
+    context.database = context.world.database(**context.world.kind.impatient)
     service = context.world.service_of(context.database)
     service.list()
     context.message_id = sessionledger.new_id()
@@ -129,7 +129,7 @@ def attempts(context):
     """The lines about attempts, taken apart; there are no other lines."""
     records = ours(context)
     assert records
-    assert {record.name for record in records} == {"sessionledger.infrastructure.database.engine"}
+    assert {record.name for record in records} == {"sessionledger.infrastructure.database.retry"}
     found = [ATTEMPT.fullmatch(record.getMessage()) for record in records]
     assert all(found), [record.getMessage() for record in records]
     for number, match in enumerate(found, 1):
@@ -189,6 +189,55 @@ def waiting_logged(context):
     waited, went = (record.getMessage() for record in ours(context))
     assert waited == "Another upgrade is running; waiting up to 300 s for it", waited
     assert went.startswith(f"The schema went from revision {OLDER} to {head()}"), went
+
+
+# Instrumentation of SQLAlchemy's
+
+
+@given("SQLAlchemy is watched, with something hung on the context of each statement")
+def watch_sqlalchemy(context):
+    """As instrumentation does that begins a span before a statement, and ends it afterwards."""
+    context.begun, context.seen, context.failed = [], [], []
+
+    def begin(_connection, _cursor, statement, _parameters, execution, _many):
+        assert execution.dialect.paramstyle
+        execution.span = statement
+        context.begun.append(statement)
+
+    def end(_connection, _cursor, _statement, _parameters, execution, _many):
+        context.seen.append(execution.span)
+
+    def fail(raised):
+        context.failed.append(raised.execution_context.span)
+        assert raised.original_exception is not None
+
+    for name, listener in {
+        "before_cursor_execute": begin,
+        "after_cursor_execute": end,
+        "handle_error": fail,
+    }.items():
+        event.listen(Engine, name, listener)
+        context.world.stack.callback(event.remove, Engine, name, listener)
+
+
+@when("a message is appended that the database refuses")
+def append_refused(context):
+    once = """CREATE UNIQUE INDEX once ON session_messages (content) WHERE content = '"Once"'"""
+    context.world.kind.load(context.world.url, once)
+    service = context.world.service
+    session_id = service.create().session_id
+    service.append_message(session_id, "user", "Once")
+    context.world.attempt(lambda: service.append_message(session_id, "user", "Once"))
+    context.world.refusal(sessionledger.StorageError)
+
+
+@then("each statement was seen to end with what was hung on it, and the refused one with its error")
+def statements_seen(context):
+    assert any(statement.startswith("SELECT") for statement in context.seen)
+    assert any("INSERT INTO session_messages" in statement for statement in context.seen)
+    assert context.failed
+    assert all("INSERT INTO session_messages" in statement for statement in context.failed), context.failed
+    assert sorted(context.begun) == sorted(context.seen + context.failed)
 
 
 # Values that are printed

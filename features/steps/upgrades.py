@@ -28,6 +28,7 @@ LISTING = {
         ("namespace", "workspace", "created_at", "session_id"),
     )
 }
+LISTING_REVISION = "a7_005_listing_indexes"
 INVALIDATE = (
     "UPDATE pg_index SET indisvalid = false WHERE indexrelid IN"
     " (SELECT oid FROM pg_class WHERE relname LIKE 'ix_sessions_namespace_%')"
@@ -132,14 +133,14 @@ def cut_while_building(context):
     context.transaction.rollback()
 
 
-@when("the upgrade is killed while it builds an index")
-def kill_while_building(context):
+@when("the upgrade is killed while it {verb:w} an index")
+def kill_at_index(context, verb):
     process_id = os.fork()
     if process_id == 0:
         with contextlib.suppress(BaseException):
             upgrade_alone(context.world.url)
         os._exit(1)
-    locks.waiting(context.world.url, "CREATE INDEX")
+    locks.waiting(context.world.url, {"builds": "CREATE INDEX", "drops": "DROP INDEX"}[verb])
     os.kill(process_id, signal.SIGKILL)
     _, status = os.waitpid(process_id, 0)
     assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
@@ -187,20 +188,31 @@ def not_built_again(context):
 @when("the SQL of the indexes is run without one of them, passing over errors")
 def run_without_an_index(context):
     missing = next(iter(LISTING))
-    statements = [each for each in statements_of(context) if f"CONCURRENTLY IF NOT EXISTS {missing}" not in each]
-    assert len(statements) == len(statements_of(context)) - 1
+    every = statements_of(context, LISTING_REVISION)
+    statements = [each for each in every if f"CONCURRENTLY IF NOT EXISTS {missing}" not in each]
+    assert len(statements) == len(every) - 1
     errors = locks.run_on(context.world.url, statements)
     assert missing in errors[0], errors
 
 
 @when("the SQL of the indexes is run as it is")
 def run_again(context):
-    assert locks.run_on(context.world.url, statements_of(context)) == []
+    assert locks.run_on(context.world.url, statements_of(context, LISTING_REVISION)) == []
 
 
-def statements_of(context):
-    """The SQL that builds the indexes, one statement after another."""
-    return schema.sql(context.world.url, f"{current(context.world.url)}:a7_005_listing_indexes").split(";\n")
+@when("the SQL to {name:S} is run, passing over errors: {runs}")
+def run_over_errors(context, name, runs):
+    every = statements_of(context, name)
+    for run in runs.split(", "):
+        missing = run.removeprefix("without ")
+        statements = every if run == "complete" else [each for each in every if not each.strip().startswith(missing)]
+        assert len(statements) == len(every) - (run != "complete")
+        locks.run_on(context.world.url, statements)
+
+
+def statements_of(context, name):
+    """The SQL from the revision that the database is at to another one, one statement after another."""
+    return schema.sql(context.world.url, f"{current(context.world.url)}:{name}").split(";\n")
 
 
 # Locks and limits

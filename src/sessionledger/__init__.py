@@ -98,7 +98,9 @@ __all__ = [
 ]
 
 
-def connect(url: str, *, namespace: str = "default", **options: Any) -> PersistentSessionService:
+def connect(
+    url: str, *, namespace: str = "default", group_commit: bool = False, **options: Any
+) -> PersistentSessionService:
     """Open a database and return its session service.
 
     An SQLite file is made and upgraded on first use. A server is never migrated by itself: it is verified, and the
@@ -107,24 +109,28 @@ def connect(url: str, *, namespace: str = "default", **options: Any) -> Persiste
     Args:
         url: Of the database, e.g. `sqlite:///agent.db` or `postgresql://user@host/name`.
         namespace: The tenant the service is bound to.
+        group_commit: Whether appends that come while another one is being committed go together into the next commit:
+            for many threads or tasks that share the service.
         options: `retry_seconds`, and what SQLAlchemy's `create_engine` takes.
 
     Raises:
-        InvalidInputError: The URL or the namespace is none.
+        InvalidInputError: The URL or the namespace is none, or `group_commit` is neither `True` nor `False`.
         SchemaRevisionError: The server's tables are missing, older, newer or not ours.
         StorageError: The database cannot be reached or opened.
         ImportError: The driver is not installed; the text names the extra to install.
     """
     from sessionledger.application.services import PersistentSessionService
 
-    return PersistentSessionService.connect(url, namespace=namespace, **options)
+    return PersistentSessionService.connect(url, namespace=namespace, group_commit=group_commit, **options)
 
 
-async def connect_async(url: str, *, namespace: str = "default", **options: Any) -> AsyncPersistentSessionService:
+async def connect_async(
+    url: str, *, namespace: str = "default", group_commit: bool = False, **options: Any
+) -> AsyncPersistentSessionService:
     """As `connect`, for callers that await; needs the extra `async`."""
     from sessionledger.application.services import AsyncPersistentSessionService
 
-    return await AsyncPersistentSessionService.connect(url, namespace=namespace, **options)
+    return await AsyncPersistentSessionService.connect(url, namespace=namespace, group_commit=group_commit, **options)
 
 
 def verify(

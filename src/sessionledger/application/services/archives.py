@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
 from sessionledger import __version__
-from sessionledger.application.services.work import Work, found, settled, stored
+from sessionledger.application.services.work import Work, found, settled
 from sessionledger.domain.archive import (
     FORMAT_VERSION,
+    PIECE,
     ArchiveHeader,
     ArchiveProgress,
     ArchiveReader,
@@ -38,9 +39,10 @@ from sessionledger.domain.models import (
     now,
 )
 from sessionledger.infrastructure.database import UnitOfWork
-from sessionledger.infrastructure.database.repositories import WORKSPACE, ArchiveRepository, Selection
+from sessionledger.infrastructure.database.archived_rows import restored_session_row, restored_usage_row
+from sessionledger.infrastructure.database.repositories import WORKSPACE
+from sessionledger.infrastructure.database.repositories.archives import ArchiveRepository, Selection
 from sessionledger.infrastructure.database.revision import EXPECTED
-from sessionledger.infrastructure.database.rows import restored_message_row, restored_usage_row
 
 T = TypeVar("T")
 
@@ -49,7 +51,6 @@ log = logging.getLogger(__name__)
 GENERATOR = f"sessionledger {__version__}"
 
 MAX_IDS = 10_000
-_PIECE = 256 * 1024
 _ROWS = 500
 _CHARACTERS = 1024 * 1024
 
@@ -86,12 +87,12 @@ class Export:
         """Yield the archive in pieces of about a quarter of a MiB."""
         piece: list[bytes] = []
         size = written = messages = 0
-        for is_message, line in self._lines(ArchiveRepository(unit.connection)):
-            piece.append(line)
-            size += len(line)
-            messages += is_message
-            del line  # the next one is made without this one in memory
-            if size >= _PIECE:
+        for count, lines in self._lines(ArchiveRepository(unit.connection)):
+            piece.append(lines)
+            size += len(lines)
+            messages += count
+            del lines  # the next ones are made without these in memory
+            if size >= PIECE:
                 yield b"".join(piece)
                 written += size
                 piece, size = [], 0
@@ -106,30 +107,32 @@ class Export:
         log.info("Exported %s", receipt)
         return receipt
 
-    def _lines(self, archive: ArchiveRepository) -> Iterator[tuple[bool, bytes]]:
+    def _lines(self, archive: ArchiveRepository) -> Iterator[tuple[int, bytes]]:
+        """The archive's lines, one or several at a time, and how many messages are among them."""
         counts = archive.count(self._selection)
         written = dict.fromkeys(counts._fields, 0)
         self._header = ArchiveHeader(FORMAT_VERSION, GENERATOR, EXPECTED, *counts)
         self._writer = writer = ArchiveWriter(self._header)
-        yield False, writer.header()
+        yield 0, writer.header()
         for record in archive.sessions(self._selection):
             session, usage = record.session, NO_USAGE
-            yield False, writer.session(record)
+            yield 0, writer.session(record)
             written["sessions"] += 1
-            for line in map(writer.message, archive.messages(session)):
-                written["messages"] += 1
-                yield True, line
+            for count, lines in writer.messages(archive.messages(session)):
+                written["messages"] += count
+                yield count, lines
+                del lines
             for ledger in archive.usage_records(session):
                 usage = add_usage(usage, ledger.record.usage)
                 written["usage_records"] += 1
-                yield False, writer.usage(ledger)
+                yield 0, writer.usage(ledger)
             if usage != session.usage:  # no import would accept the archive
                 raise StorageError(
                     f"Session {session.session_id} has other totals than its records; run: sessionledger verify"
                 )
         if written != counts._asdict():
             raise StorageError("The sessions changed during the export: the transaction is no snapshot")
-        yield False, writer.footer()
+        yield 0, writer.footer()
 
 
 def _checked_ids(session_ids: Collection[str]) -> tuple[str, ...]:
@@ -172,17 +175,23 @@ class Import:
 
     def _load(self, unit: UnitOfWork) -> None:
         ids = dict(zip(self._archive.session_ids, self.ids, strict=True))
-        for name in self._archive.workspaces:  # all of them in one order, or two imports could wait for each other
-            unit.resources.register(self._namespace, WORKSPACE, name, at=self._at)
-        loading = _Loading(unit, self._namespace)
+        loading = _Loading(
+            unit,
+            self._namespace,
+            # All of them in one order, or two imports could wait for each other.
+            {
+                name: unit.resources.register(self._namespace, WORKSPACE, name, at=self._at)
+                for name in self._archive.workspaces
+            },
+        )
         for record in self._archive.records():
-            if isinstance(record, SessionRecord):
+            if isinstance(record, MessageRecord):
+                loading.message(record)
+            elif isinstance(record, SessionRecord):
                 session_id = ids.get(record.session.session_id)
                 if session_id is None:
                     raise ArchiveFormatError("the file was changed since it was verified")
-                loading.session(replace(record, session=self._arrived(record.session, session_id)))
-            elif isinstance(record, MessageRecord):
-                loading.message(record)
+                loading.session(self._arrived(record.session, session_id), record.unknown)
             else:
                 loading.usage(record)
         loading.finish()
@@ -216,57 +225,56 @@ class Import:
 
 
 class _Loading:
-    """Stores records in batches; those of a session that is there already are passed over."""
+    """Stores records in batches; those of a session that is there already are passed over.
 
-    def __init__(self, unit: UnitOfWork, namespace: str) -> None:
+    Args:
+        unit: The transaction.
+        namespace: Where the sessions go.
+        workspaces: The ids of their workspaces, by name.
+    """
+
+    def __init__(self, unit: UnitOfWork, namespace: str, workspaces: Mapping[str, str]) -> None:
         self._unit = unit
         self._archive = ArchiveRepository(unit.connection)
         self._namespace = namespace
-        self._session: Session | None = None
-        self._beside_others = False  # whether a deleted session with the same id has left records of token usage
-        self._messages: list[dict[str, Any]] = []
+        self._workspaces = workspaces
+        self._session_id = ""  # of the session that records are taken of
+        self._passes_over = False  # whether it is there already
+        self._begun: dict[str, Session] = {}
+        self._beside_others: dict[str, Session] = {}  # a deleted session with the same id has left token usage
+        self._sessions: list[dict[str, Any]] = []
+        self._messages: list[tuple[str, MessageRecord]] = []
         self._usage: list[dict[str, Any]] = []
         self._characters = 0
         self._skipped = 0
 
-    def session(self, record: SessionRecord) -> None:
+    def session(self, session: Session, unknown: str | None) -> None:
         """Begin the next session."""
-        self.end()
-        session = record.session
-        if not stored(self._unit, session, record.unknown):
-            found(self._unit, self._namespace, session.session_id)
-            return
-        self._session = session
-        if self._unit.token_usage.has_records(session.session_id):
-            self._flush()
-            self._beside_others = True
+        self._session_id, self._passes_over = session.session_id, False
+        row = restored_session_row(session, self._workspaces.get(session.workspace or ""), unknown)
+        self._sessions.append(row)
+        self._begun[session.session_id] = replace(session, metadata={})  # as text it is in the row
+        self._taken(len(self._sessions), len(row["metadata"].text) + len(unknown or ""))
 
     def message(self, record: MessageRecord) -> None:
         """Take a message of the session."""
-        if self._session is None:
+        if self._passes_over:
             self._passed_over()
             return
-        self._messages.append(restored_message_row(self._session.session_id, record))
+        self._messages.append((self._session_id, record))
         self._taken(len(self._messages), len(record.content) + len(record.metadata) + len(record.unknown or ""))
 
     def usage(self, ledger: LedgerRecord) -> None:
         """Take a record of the session's token usage."""
-        if self._session is None:
+        if self._passes_over:
             self._passed_over()
             return
-        self._usage.append(restored_usage_row(self._namespace, self._session.session_id, ledger))
+        self._usage.append(restored_usage_row(self._namespace, self._session_id, ledger))
         self._taken(len(self._usage), len(ledger.unknown or ""))
-
-    def end(self) -> None:
-        """End the session."""
-        if self._session is not None and self._beside_others:
-            self._flush()
-            settled(self._unit, self._session)
-        self._session, self._beside_others = None, False
 
     def finish(self) -> None:
         """Store the rest."""
-        self.end()
+        self._session_id = ""
         self._flush()
 
     def _passed_over(self) -> None:
@@ -280,6 +288,26 @@ class _Loading:
             self._flush()
 
     def _flush(self) -> None:
-        self._archive.restore_messages(self._messages)
-        self._archive.restore_usage(self._usage, beside_others=self._beside_others)
-        self._messages, self._usage, self._characters = [], [], 0
+        over = self._store_sessions()
+        self._passes_over |= self._session_id in over
+        self._archive.restore_messages([each for each in self._messages if each[0] not in over])
+        for beside in (False, True):
+            mine = [row for row in self._usage if row["session_id"] not in over]
+            mine = [row for row in mine if (row["session_id"] in self._beside_others) == beside]
+            self._archive.restore_usage(mine, beside_others=beside)
+        for session_id in [each for each in self._beside_others if each != self._session_id]:
+            settled(self._unit, self._beside_others.pop(session_id))
+        self._sessions, self._messages, self._usage, self._characters = [], [], [], 0
+
+    def _store_sessions(self) -> set[str]:
+        """Store the sessions that have begun; return the ids of those that are there already."""
+        if not self._sessions:
+            return set()
+        new, beside_others = self._archive.restore_sessions(self._sessions)
+        over = self._begun.keys() - new
+        for session_id in self._begun:
+            if session_id in over:
+                found(self._unit, self._namespace, session_id)
+        self._beside_others |= {each: self._begun[each] for each in self._begun if each in beside_others}
+        self._begun = {}
+        return over

@@ -9,8 +9,10 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
+from sessionledger.application.services.appends import Append
 from sessionledger.application.services.archives import Export, Import
 from sessionledger.application.services.files import checked_file, in_thread, opened, opened_in_thread
+from sessionledger.application.services.group_commit import AsyncGroupCommit, GroupCommit
 from sessionledger.application.services.work import SessionWork
 from sessionledger.domain.archive import (
     ArchiveFile,
@@ -30,6 +32,7 @@ from sessionledger.domain.models import (
     SessionMessage,
     SessionPage,
     TokenUsage,
+    checked_flag,
 )
 from sessionledger.domain.service import (
     UNSET,
@@ -57,21 +60,26 @@ class PersistentSessionService(SessionService):
     Args:
         database: A `Database`, or `Database.joined(…)` to work inside the caller's own transaction.
         namespace: The tenant the service is bound to.
+        group_commit: Whether appends that come while another one is being committed go together into the next commit.
+            One with an `expected_sequence` never does.
 
     Raises:
-        InvalidInputError: The namespace is no name.
+        InvalidInputError: The namespace is no name, or group commit is asked for inside a caller's own transaction.
     """
 
-    def __init__(self, database: Database | JoinedDatabase, *, namespace: str = "default") -> None:
+    def __init__(
+        self, database: Database | JoinedDatabase, *, namespace: str = "default", group_commit: bool = False
+    ) -> None:
         self._database = database
         self._work = SessionWork(namespace)
+        self._group_commit = GroupCommit(database) if checked_flag("group_commit", group_commit) else None
 
     @classmethod
-    def connect(cls, url: str, *, namespace: str = "default", **options: Any) -> Self:
+    def connect(cls, url: str, *, namespace: str = "default", group_commit: bool = False, **options: Any) -> Self:
         """See `sessionledger.connect`."""
         database = Database(url, **options)
         try:
-            service = cls(database, namespace=namespace)
+            service = cls(database, namespace=namespace, group_commit=group_commit)
             if database.dialect.embedded:
                 create_file(database.engine)
             try:
@@ -115,11 +123,11 @@ class PersistentSessionService(SessionService):
 
     def get(self, session_id: str) -> Session:
         """See `SessionService.get`."""
-        return self._database.read(self._work.get(session_id))
+        return self._database.read(self._work.get(session_id), alone=True)
 
     def find(self, key: str) -> Session | None:
         """See `SessionService.find`."""
-        return self._database.read(self._work.find(key))
+        return self._database.read(self._work.find(key), alone=True)
 
     def get_or_create(
         self,
@@ -155,7 +163,7 @@ class PersistentSessionService(SessionService):
             cursor=cursor,
             offset=offset,
         )
-        return self._database.read(work)
+        return self._database.read(work, alone=True)
 
     def update(
         self,
@@ -207,8 +215,8 @@ class PersistentSessionService(SessionService):
             model=model,
             message_id=message_id,
         )
-        work = self._work.append_messages(session_id, [message], expected_sequence=expected_sequence)
-        return (self._database.write(*work))[0]
+        append = self._work.append(session_id, [message], expected_sequence=expected_sequence)
+        return (self._append(append))[0]
 
     def append_messages(
         self,
@@ -218,9 +226,12 @@ class PersistentSessionService(SessionService):
         expected_sequence: int | None = None,
     ) -> Messages:
         """See `SessionService.append_messages`."""
-        return self._database.write(
-            *self._work.append_messages(session_id, messages, expected_sequence=expected_sequence)
-        )
+        return self._append(self._work.append(session_id, messages, expected_sequence=expected_sequence))
+
+    def _append(self, append: Append) -> Messages:
+        if self._group_commit is None or append.expected_sequence is not None:
+            return self._database.write(append, append.ids, alone=True)
+        return self._group_commit.append(append)
 
     def get_messages(
         self,
@@ -232,9 +243,8 @@ class PersistentSessionService(SessionService):
         last: int | None = None,
     ) -> Messages:
         """See `SessionService.get_messages`."""
-        return self._database.read(
-            self._work.get_messages(session_id, after=after, before=before, limit=limit, last=last)
-        )
+        work = self._work.get_messages(session_id, after=after, before=before, limit=limit, last=last)
+        return self._database.read(work, alone=True)
 
     def export_session(
         self,
@@ -331,7 +341,8 @@ class PersistentSessionService(SessionService):
         self, *, session_id: str | None = None, since: datetime | None = None, until: datetime | None = None
     ) -> UsageSums:
         """See `SessionService.sum_token_usage`."""
-        return self._database.read(self._work.sum_token_usage(session_id=session_id, since=since, until=until))
+        work = self._work.sum_token_usage(session_id=session_id, since=since, until=until)
+        return self._database.read(work, alone=True)
 
     def close(self) -> None:
         """See `SessionService.close`."""
@@ -342,20 +353,23 @@ class PersistentSessionService(SessionService):
 class AsyncPersistentSessionService(AsyncSessionService):
     """Sessions in a relational database, for callers that await; see `PersistentSessionService`."""
 
-    def __init__(self, database: AsyncDatabase | AsyncJoinedDatabase, *, namespace: str = "default") -> None:
+    def __init__(
+        self, database: AsyncDatabase | AsyncJoinedDatabase, *, namespace: str = "default", group_commit: bool = False
+    ) -> None:
         self._database = database
         self._work = SessionWork(namespace)
+        self._group_commit = AsyncGroupCommit(database) if checked_flag("group_commit", group_commit) else None
 
     @classmethod
-    async def connect(cls, url: str, *, namespace: str = "default", **options: Any) -> Self:
+    async def connect(cls, url: str, *, namespace: str = "default", group_commit: bool = False, **options: Any) -> Self:
         """See `sessionledger.connect_async`."""
         from sessionledger.infrastructure.database.aio import AsyncDatabase  # needs greenlet, which `async` brings
 
         database = AsyncDatabase(url, **options)
         try:
-            service = cls(database, namespace=namespace)
+            service = cls(database, namespace=namespace, group_commit=group_commit)
             if database.dialect.embedded:
-                create_file(database.engine.sync_engine)
+                create_file(database.sync_engine)
             try:
                 await database.verify()
             except SchemaRevisionError as error:
@@ -397,11 +411,11 @@ class AsyncPersistentSessionService(AsyncSessionService):
 
     async def get(self, session_id: str) -> Session:
         """See `SessionService.get`."""
-        return await self._database.read(self._work.get(session_id))
+        return await self._database.read(self._work.get(session_id), alone=True)
 
     async def find(self, key: str) -> Session | None:
         """See `SessionService.find`."""
-        return await self._database.read(self._work.find(key))
+        return await self._database.read(self._work.find(key), alone=True)
 
     async def get_or_create(
         self,
@@ -437,7 +451,7 @@ class AsyncPersistentSessionService(AsyncSessionService):
             cursor=cursor,
             offset=offset,
         )
-        return await self._database.read(work)
+        return await self._database.read(work, alone=True)
 
     async def update(
         self,
@@ -489,8 +503,8 @@ class AsyncPersistentSessionService(AsyncSessionService):
             model=model,
             message_id=message_id,
         )
-        work = self._work.append_messages(session_id, [message], expected_sequence=expected_sequence)
-        return (await self._database.write(*work))[0]
+        append = self._work.append(session_id, [message], expected_sequence=expected_sequence)
+        return (await self._append(append))[0]
 
     async def append_messages(
         self,
@@ -500,9 +514,12 @@ class AsyncPersistentSessionService(AsyncSessionService):
         expected_sequence: int | None = None,
     ) -> Messages:
         """See `SessionService.append_messages`."""
-        return await self._database.write(
-            *self._work.append_messages(session_id, messages, expected_sequence=expected_sequence)
-        )
+        return await self._append(self._work.append(session_id, messages, expected_sequence=expected_sequence))
+
+    async def _append(self, append: Append) -> Messages:
+        if self._group_commit is None or append.expected_sequence is not None:
+            return await self._database.write(append, append.ids, alone=True)
+        return await self._group_commit.append(append)
 
     async def get_messages(
         self,
@@ -514,9 +531,8 @@ class AsyncPersistentSessionService(AsyncSessionService):
         last: int | None = None,
     ) -> Messages:
         """See `SessionService.get_messages`."""
-        return await self._database.read(
-            self._work.get_messages(session_id, after=after, before=before, limit=limit, last=last)
-        )
+        work = self._work.get_messages(session_id, after=after, before=before, limit=limit, last=last)
+        return await self._database.read(work, alone=True)
 
     async def export_session(
         self,
@@ -615,8 +631,11 @@ class AsyncPersistentSessionService(AsyncSessionService):
         self, *, session_id: str | None = None, since: datetime | None = None, until: datetime | None = None
     ) -> UsageSums:
         """See `SessionService.sum_token_usage`."""
-        return await self._database.read(self._work.sum_token_usage(session_id=session_id, since=since, until=until))
+        work = self._work.sum_token_usage(session_id=session_id, since=since, until=until)
+        return await self._database.read(work, alone=True)
 
     async def close(self) -> None:
         """See `SessionService.close`."""
+        if self._group_commit is not None:
+            await self._group_commit.close()
         await self._database.close()

@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar, cast, get_args
 
+from sessionledger.application.services.appends import Append
 from sessionledger.domain.content import (
     canonical,
     canonical_object,
@@ -196,13 +197,13 @@ class SessionWork:
 
         return work, (session_id,)
 
-    def append_messages(
+    def append(
         self,
         session_id: str,
         messages: Sequence[NewMessage | Mapping[str, object]],
         *,
         expected_sequence: int | None,
-    ) -> Write[Messages]:
+    ) -> Append:
         """See `SessionService.append_messages`."""
         checked_id("session_id", session_id)
         if expected_sequence is not None:
@@ -212,21 +213,16 @@ class SessionWork:
         if len(messages) > MAX_BATCH:
             raise InvalidInputError("messages", f"must be at most {MAX_BATCH} at once")
         at = now()
-        drafts = [_draft(NewMessage.of(message), at) for message in messages]
-        ids = tuple(draft.message_id for draft in drafts)
-        if len(set(ids)) < len(ids):
+        append = Append(
+            self.namespace,
+            session_id,
+            [_draft(NewMessage.of(message), at) for message in messages],
+            at,
+            expected_sequence,
+        )
+        if len(set(append.ids)) < len(messages):
             raise InvalidInputError("messages", "must not hold a message_id twice")
-
-        def work(unit: UnitOfWork) -> Messages:
-            try:
-                return unit.messages.append(
-                    self.namespace, session_id, drafts, at=at, expected_sequence=expected_sequence
-                )
-            except PossibleReplay as signal:
-                unit.restart()
-                return unit.messages.answer_replay(self.namespace, session_id, drafts, signal.refusal)
-
-        return work, ids
+        return append
 
     def get_messages(
         self, session_id: str, *, after: int, before: int | None, limit: int | None, last: int | None

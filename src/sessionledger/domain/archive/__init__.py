@@ -8,6 +8,7 @@ detects corruption, not malice; for that there are signatures. docs/reference/ar
 
 from sessionledger.domain.archive.compression import ArchiveFile, Compression, checked_compression
 from sessionledger.domain.archive.limits import ArchiveLimits, checked_limits
+from sessionledger.domain.archive.message_lines import canonical_sha256
 from sessionledger.domain.archive.reader import ArchiveProgress, ArchiveReader, Follow, checked_follow
 from sessionledger.domain.archive.records import (
     FORMAT,
@@ -19,11 +20,12 @@ from sessionledger.domain.archive.records import (
     SessionRecord,
 )
 from sessionledger.domain.archive.signatures import Signature, SigningKey, TrustedKey, read_signature
-from sessionledger.domain.archive.writer import ArchiveWriter
+from sessionledger.domain.archive.writer import PIECE, ArchiveWriter
 
 __all__ = [
     "FORMAT",
     "FORMAT_VERSION",
+    "PIECE",
     "ArchiveFile",
     "ArchiveHeader",
     "ArchiveLimits",
@@ -39,6 +41,7 @@ __all__ = [
     "Signature",
     "SigningKey",
     "TrustedKey",
+    "canonical_sha256",
     "checked_compression",
     "checked_follow",
     "checked_limits",

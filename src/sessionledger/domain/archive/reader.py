@@ -14,10 +14,12 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
 from sessionledger.domain.archive import records
 from sessionledger.domain.archive.compression import MAGIC, Decompressed, compression_of, read_full
 from sessionledger.domain.archive.limits import ArchiveLimits, checked_limits
+from sessionledger.domain.archive.message_lines import can_be_read_so, message_of
 from sessionledger.domain.archive.records import (
     FORMAT,
     FORMAT_VERSION,
     ArchiveHeader,
+    MessageRecord,
     Record,
     SessionRecord,
 )
@@ -124,11 +126,14 @@ class ArchiveReader:
         self.signature: Signature | None = None
         if trusted_keys:
             self.signature = verified_signature(signature, self.sha256, trusted_keys)
-        lines = self._lines("structure", self._parsed)
+        lines = self._lines("structure")
         self.header = self._checked_header(next(lines, None))
         structure = Structure(self.header)
-        for line in lines:
-            _read(line.number, structure.take, line)
+        for number, line in lines:
+            if isinstance(line, MessageRecord):
+                structure.take_message(line, number)
+            else:
+                _read(number, structure.take, line)
         structure.end()
         if structure.repeated:
             self._refuse_repeated(structure.repeated)
@@ -141,10 +146,10 @@ class ArchiveReader:
         Raises:
             ArchiveChecksumError: At their end: the file was changed since it was verified.
         """
-        lines = self._lines("import", _parsed_again)
+        lines = self._lines("import", again=True)
         next(lines)
-        for line in lines:
-            yield _read(line.number, records.verified_record, line.values)
+        for number, line in lines:
+            yield line if isinstance(line, MessageRecord) else _read(number, records.verified_record, line.values)
 
     def sessions(self) -> Iterator[Session]:
         """The sessions, in the archive's order."""
@@ -153,11 +158,14 @@ class ArchiveReader:
     def _refuse_repeated(self, repeated: set[int]) -> None:
         """Find the line of a message id that its session has had before."""
         seen: set[tuple[str, str]] = set()
-        for line in self._lines("structure", self._parsed):
-            if line.values.get("record") != "message" or hash(message_id := line.values["message_id"]) not in repeated:
+        for number, line in self._lines("structure"):
+            message = line
+            if isinstance(line, Line) and line.values.get("record") == "message":
+                message = records.verified_message(line.values)
+            if not isinstance(message, MessageRecord) or hash(message.message_id) not in repeated:
                 continue
-            if (key := (line.values["session_id"], message_id)) in seen:
-                raise ArchiveFormatError("its session has had this message_id before", line.number)
+            if (key := (message.session_id, message.message_id)) in seen:
+                raise ArchiveFormatError("its session has had this message_id before", number)
             seen.add(key)
 
     def _opened(self) -> BinaryIO:
@@ -195,49 +203,60 @@ class ArchiveReader:
         if length > self._limits.line:
             raise ArchiveLimitError("bytes a line", self._limits.line)
 
-    def _lines(self, step: str, parse_line: Callable[[int, bytes], dict[str, JSON]]) -> Iterator[Line]:
-        """The lines before the footer, as records of the newest format version.
+    def _lines(self, step: str, *, again: bool = False) -> Iterator[tuple[int, Line | MessageRecord]]:
+        """The lines before the footer with their numbers; messages that are written as an export does, as records.
 
         They are hashed once more: who changes the file after it was verified changes the digest.
         """
         file, digest = self._opened(), hashlib.sha256()
         position = number = messages = 0
         version = total = None
+        longest = min(self._limits.line, sys.maxsize - 1)
+        values = None if again else self._limits.values
+        parsed = _parsed_again if again else self._parsed
+        as_exported = can_be_read_so(self._limits)
         while position < self.size - _FOOTER_LENGTH:
-            preceding = digest.copy()
-            line = file.readline(min(self._limits.line, sys.maxsize - 1) + 1)
-            self._limit_line(len(line))
-            digest.update(line)
-            position, number = position + len(line), number + 1
-            values = parse_line(number, line)
-            del line  # what follows may be as long once more
-            if version is None:
-                version, total = _checked_version(values), values.get("messages")
-            values = upcast(values, version, FORMAT_VERSION)
-            messages += values.get("record") == "message"
-            yield Line(number, values, preceding.hexdigest)
+            data = file.readline(longest + 1)
+            self._limit_line(len(data))
+            position, number = position + len(data), number + 1
+            text = _decoded(number, data)
+            line: Line | MessageRecord | None = None
+            if as_exported and version == FORMAT_VERSION:
+                line = message_of(text, values=values)
+            preceding = "" if line else digest.hexdigest()
+            digest.update(data)
+            del data  # what follows may be as long once more
+            if line is None:
+                read = parsed(number, text)
+                if version is None:
+                    version, total = _checked_version(read), read.get("messages")
+                line = Line(number, upcast(read, version, FORMAT_VERSION), preceding)
+                messages += line.values.get("record") == "message"
+                del read
+            else:
+                messages += 1
+            del text
+            yield number, line
+            del line
             if number % _STEP == 0:
                 self._follow(ArchiveProgress(step, position, messages, total))
         if digest.hexdigest() != self.sha256:
             raise ArchiveChecksumError(self.sha256, digest.hexdigest())
         self._follow(ArchiveProgress(step, position + _FOOTER_LENGTH, messages, total))
 
-    def _parsed(self, number: int, line: bytes) -> dict[str, JSON]:
-        """Read a line strictly: UTF-8 and one object."""
+    def _parsed(self, number: int, text: str) -> dict[str, JSON]:
+        """Read a line strictly: one object."""
         try:
-            text = line.decode()
             check_values("the line", text, self._limits.values)
             value = parse("the line", text, digits=self._limits.digits, depth=self._limits.depth)
         except InvalidInputError as error:
             raise ArchiveFormatError(str(error), number) from None
-        except UnicodeDecodeError:
-            raise ArchiveFormatError("the line must be UTF-8", number) from None
-        if not line.endswith(b"\n") or not isinstance(value, dict):
+        if not text.endswith("\n") or not isinstance(value, dict):
             raise ArchiveFormatError("the line must be one JSON object", number)
         return value
 
-    def _checked_header(self, line: Line | None) -> ArchiveHeader:
-        header = _read(1, records.header, line.values if line else {})
+    def _checked_header(self, first: tuple[int, Line | MessageRecord] | None) -> ArchiveHeader:
+        header = _read(1, records.header, first[1].values if first and isinstance(first[1], Line) else {})
         for name, allowed in (("sessions", self._limits.sessions), ("messages", self._limits.messages)):
             if getattr(header, name) > allowed:
                 raise ArchiveLimitError(name, allowed)
@@ -266,7 +285,14 @@ def _checked_version(header: Mapping[str, JSON]) -> int:
     return version
 
 
-def _parsed_again(number: int, line: bytes) -> dict[str, JSON]:
+def _decoded(number: int, line: bytes) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        raise ArchiveFormatError("the line must be UTF-8", number) from None
+
+
+def _parsed_again(number: int, line: str) -> dict[str, JSON]:
     """Read a line that was read strictly before; that it is the same one is told by the digest."""
     with suppress(ValueError, RecursionError):
         if isinstance(values := json.loads(line), dict):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from array import array
-from collections.abc import Callable
+from collections import defaultdict
 from itertools import islice, pairwise
 from typing import NamedTuple
 
@@ -20,12 +21,12 @@ class Line(NamedTuple):
     Attributes:
         number: From 1.
         values: Its JSON object, of the newest format version.
-        preceding_sha256: Gives the SHA-256 of all bytes before it.
+        preceding_sha256: The SHA-256 of all bytes before it.
     """
 
     number: int
     values: dict[str, JSON]
-    preceding_sha256: Callable[[], str]
+    preceding_sha256: str
 
 
 class Structure:
@@ -58,15 +59,21 @@ class Structure:
         record = records.record_of(line.values)
         if isinstance(record, SessionRecord):
             self._take_session(record.session, line)
-            return
-        if self._session is None:
-            raise ArchiveFormatError("a session must come right after the header", line.number)
-        if record.session_id != self._session.session_id:
-            raise ArchiveFormatError("the record must belong to the session before it", line.number)
-        if isinstance(record, MessageRecord):
-            self._take_message(record, line.number)
+        elif isinstance(record, MessageRecord):
+            self.take_message(record, line.number)
         else:
             self._take_usage(record, line.number)
+
+    def take_message(self, message: MessageRecord, number: int) -> None:
+        """Hold the next record, a message, to the rules; `number` is its line's."""
+        self._belongs(message.session_id, number)
+        if self._usage_id:
+            raise ArchiveFormatError("messages must come before token usage", number)
+        self._count("messages")
+        self._sequence += 1
+        if message.sequence != self._sequence:
+            raise ArchiveFormatError(f"the message must have sequence {self._sequence}", number)
+        self._message_ids.add(message.message_id)
 
     def end(self) -> None:
         """Hold the archive as a whole to the rules."""
@@ -77,7 +84,7 @@ class Structure:
 
     def _take_session(self, session: Session, line: Line) -> None:
         self._end_session()
-        if line.values["preceding_sha256"] != line.preceding_sha256():
+        if line.values["preceding_sha256"] != line.preceding_sha256:
             raise ArchiveFormatError("preceding_sha256 is not that of the lines before it", line.number)
         if self._session is not None and session.session_id <= self._session.session_id:
             raise ArchiveFormatError("sessions must ascend by session_id", line.number)
@@ -89,16 +96,14 @@ class Structure:
         self._sequence, self._usage_id, self._usage = 0, "", NO_USAGE
         self._message_ids = _Hashes()
 
-    def _take_message(self, message: MessageRecord, number: int) -> None:
-        if self._usage_id:
-            raise ArchiveFormatError("messages must come before token usage", number)
-        self._count("messages")
-        self._sequence += 1
-        if message.sequence != self._sequence:
-            raise ArchiveFormatError(f"the message must have sequence {self._sequence}", number)
-        self._message_ids.add(message.message_id)
+    def _belongs(self, session_id: str, number: int) -> None:
+        if self._session is None:
+            raise ArchiveFormatError("a session must come right after the header", number)
+        if session_id != self._session.session_id:
+            raise ArchiveFormatError("the record must belong to the session before it", number)
 
     def _take_usage(self, ledger: LedgerRecord, number: int) -> None:
+        self._belongs(ledger.session_id, number)
         if ledger.record.usage_id <= self._usage_id:
             raise ArchiveFormatError("records of token usage must ascend by usage_id", number)
         self._count("usage_records")
@@ -125,12 +130,12 @@ class _Hashes:
     """Tells whether one of many texts was there twice, at eight bytes a text: a set of a million ids takes 109 MiB."""
 
     def __init__(self) -> None:
-        self._parts: dict[int, array[int]] = {}
+        self._parts: defaultdict[int, array[int]] = defaultdict(functools.partial(array, "q"))
 
     def add(self, text: str) -> None:
         """Take a text."""
         value = hash(text)
-        self._parts.setdefault(value & 63, array("q")).append(value)
+        self._parts[value & 63].append(value)
 
     def repeated(self) -> set[int]:
         """Some of the hashes that were there more than once, if there are any."""

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
 
 from sessionledger.domain.archive import records
+from sessionledger.domain.archive.message_lines import line_of
 from sessionledger.domain.archive.records import ArchiveHeader, LedgerRecord, MessageRecord, SessionRecord
 from sessionledger.domain.content import JSON, canonical_text, parse
 from sessionledger.domain.models import ArchiveReceipt
+
+PIECE = 256 * 1024
+"""About how many characters or bytes are made at a time."""
 
 
 class ArchiveWriter:
@@ -36,7 +41,21 @@ class ArchiveWriter:
 
     def message(self, message: MessageRecord) -> bytes:
         """The line of a message."""
-        return self._line(_with(records.message_line(message), message.unknown))
+        return self._line(_with(line_of(message), message.unknown))
+
+    def messages(self, messages: Iterable[MessageRecord]) -> Iterator[tuple[int, bytes]]:
+        """The lines of messages, as many at a time as make a piece, and how many they are."""
+        lines: list[str] = []
+        size = 0
+        for message in messages:
+            lines.append(_with(line_of(message), message.unknown))
+            size += len(lines[-1])
+            del message  # the next one is read without this one in memory
+            if size >= PIECE:
+                size = 0
+                yield len(lines), self._joined(lines)
+        if lines:
+            yield len(lines), self._joined(lines)
 
     def usage(self, ledger: LedgerRecord) -> bytes:
         """The line of a record of token usage."""
@@ -59,6 +78,12 @@ class ArchiveWriter:
             usage_records=self._header.usage_records,
             compressed_size=compressed_size,
         )
+
+    def _joined(self, lines: list[str]) -> bytes:
+        """These lines as bytes; the list is empty then, so that they are in memory once."""
+        text = "".join(lines)
+        lines.clear()
+        return self._line(text)
 
     def _line(self, text: str) -> bytes:
         line = text.encode()

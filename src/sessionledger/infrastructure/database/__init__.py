@@ -1,21 +1,27 @@
 """The relational database: models, repositories, the unit of work and its executor.
 
-`schema` (upgrade, verify) and `aio` (callers that await) are imported by name: they bring Alembic and greenlet.
+`schema` (upgrade, verify) and `aio` (callers that await) are imported by name: they bring Alembic and greenlet. The
+models are imported when they are asked for: they bring SQLAlchemy's ORM, which takes as long as half of the rest.
 """
 
-from sessionledger.infrastructure.database.engine import Database, UnitOfWork, database_retry
-from sessionledger.infrastructure.database.models import (
-    ResourceModel,
-    SessionMessageModel,
-    SessionModel,
-    TokenUsageModel,
-)
+from typing import TYPE_CHECKING, Any
+
+from sessionledger.infrastructure.database.engine import Database, UnitOfWork
 from sessionledger.infrastructure.database.repositories import (
     ResourceRepository,
     SessionMessageRepository,
     SessionRepository,
     TokenUsageRepository,
 )
+from sessionledger.infrastructure.database.retry import database_retry
+
+if TYPE_CHECKING:
+    from sessionledger.infrastructure.database.models import (
+        ResourceModel,
+        SessionMessageModel,
+        SessionModel,
+        TokenUsageModel,
+    )
 
 __all__ = [
     "Database",
@@ -30,3 +36,11 @@ __all__ = [
     "UnitOfWork",
     "database_retry",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from sessionledger.infrastructure.database import models
+
+        return getattr(models, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

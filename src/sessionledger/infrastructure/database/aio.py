@@ -1,11 +1,11 @@
 """The same verbs for callers that await; the only file that needs greenlet and an async driver.
 
 The work is the very same function, run through `AsyncConnection.run_sync`: 2-6 % over a hand-written async twin
-(measured), and a cancelled append really is cancelled.
+(measured), and a cancelled append really is cancelled. A file of SQLite's is served by threads instead (`threads.py`).
 
 **Cancels.** Before COMMIT a cancel ends the statement that runs, the transaction is rolled back, and the connection
 goes back to the pool. A COMMIT that has been sent is awaited first, for at most `COMMIT_SECONDS`. The cancel always
-comes out.
+comes out. A statement that commits by itself is ended as any other: the server has done it, or it has not.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
-from contextlib import suppress
+from contextlib import aclosing
 from typing import Any
 
 from sqlalchemy import URL, Connection, event
@@ -27,13 +27,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, c
 from sessionledger.infrastructure.database import dialects
 from sessionledger.infrastructure.database.engine import (
     Call,
+    Database,
     SchemaCheck,
     T,
     UnitOfWork,
     Work,
-    database_retry,
     no_work,
 )
+from sessionledger.infrastructure.database.retry import database_retry
+from sessionledger.infrastructure.database.threads import ThreadedDatabase, ended
 
 COMMIT_SECONDS = 5.0
 """How long a cancel waits for the outcome of a COMMIT that has been sent; then the connection is given up."""
@@ -45,45 +47,69 @@ _OURS = "sessionledger"
 
 
 class AsyncDatabase(SchemaCheck):
-    """A database for callers that await. Arguments, attributes and errors are those of `Database`."""
+    """A database for callers that await. Arguments, attributes and errors are those of `Database`.
+
+    Attributes:
+        sync_engine: The engine that statements run on, whose pool and events they are.
+    """
 
     def __init__(
         self, database: str | URL | AsyncEngine, *, retry_seconds: float = 30.0, **engine_options: Any
     ) -> None:
         self._owns_engine = not isinstance(database, AsyncEngine)
+        self._threaded: ThreadedDatabase | None = None
+        self._engine: AsyncEngine | None = None
         if isinstance(database, AsyncEngine):
-            self.engine = database
+            self._engine = database
         else:
-            url = dialects.checked_url(database, awaiting=True)
-            self.engine = dialects.create(create_async_engine, url, engine_options)
-            dialects.prepare(self.engine.sync_engine)
-        super().__init__(dialects.dialect_of(self.engine))
+            self._url = dialects.checked_url(database, awaiting=True)
+            self._options = engine_options
+            if dialects.is_file(self._url):
+                blocking = dialects.checked_url(self._url)
+                self._threaded = ThreadedDatabase(Database(blocking, retry_seconds=retry_seconds, **engine_options))
+        self.sync_engine = self._threaded.database.engine if self._threaded else self.engine.sync_engine
+        super().__init__(dialects.dialect_of(self.sync_engine))
         self.retry_seconds = retry_seconds
         plain = self._owns_engine and not dialects.chooses_transactions(engine_options)
         self._writing = {} if plain else self.dialect.writing
         self._left: set[asyncio.Task[Any]] = set()  # steps that outlive the cancel of their call
-        self._connecting = self.engine.execution_options(**{_OURS: True})
-        if not event.contains(self.engine.sync_engine, "handle_error", _keep_connection):
-            event.listen(self.engine.sync_engine, "handle_error", _keep_connection)
+        if self._threaded is None:
+            self._connecting = self.engine.execution_options(**{_OURS: True})
+            if not event.contains(self.sync_engine, "handle_error", _keep_connection):
+                event.listen(self.sync_engine, "handle_error", _keep_connection)
 
-    async def read(self, work: Work[T]) -> T:
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine, for an application's own statements; where threads serve the database, made when it is needed."""
+        if self._engine is None:
+            self._engine = dialects.create(create_async_engine, self._url, self._options)
+            dialects.prepare(self._engine.sync_engine)
+        return self._engine
+
+    async def read(self, work: Work[T], *, alone: bool = False) -> T:
         """See `Database.read`."""
-        return await self._run(Call(self.dialect, self.checking(work), writes=False))
+        return await self._run(Call(self.dialect, work, alone=alone, schema=self))
 
-    async def write(self, work: Work[T], ids: tuple[str, ...] = ()) -> T:
+    async def write(self, work: Work[T], ids: tuple[str, ...] = (), alone: bool = False) -> T:
         """See `Database.write`."""
-        return await self._run(Call(self.dialect, self.checking(work), writes=True, ids=ids))
+        return await self._run(Call(self.dialect, work, writes=True, ids=ids, alone=alone, schema=self))
 
     async def stream(self, work: Callable[[UnitOfWork], Iterator[T]]) -> AsyncGenerator[T, None]:
         """See `Database.stream`; each step of the iteration is run by the connection."""
-        call = Call(self.dialect, self.checking(work), writes=False)
+        call = Call(self.dialect, work, schema=self)
+        if self._threaded:
+            async with aclosing(self._threaded.stream(call)) as found:
+                async for step in found:
+                    yield step
+                    del step  # as in `_stepped`
+            return
         with call.translated():
             connection = await self._connecting.connect()
             try:
                 steps = await connection.run_sync(_isolated(call.perform, self.dialect.reading))
                 async for step in _stepped(connection, steps):
                     yield step
-                    del step  # as in `_stepped`
+                    del step
             finally:
                 await _settled(connection.close(), lambda: False, self._left)
 
@@ -96,8 +122,10 @@ class AsyncDatabase(SchemaCheck):
         """See `Database.close`."""
         if self._left:
             await asyncio.wait(self._left, timeout=COMMIT_SECONDS)
-        if self._owns_engine:
-            await self.engine.dispose()
+        if self._threaded:
+            await self._threaded.close()
+        if self._owns_engine and self._engine is not None:
+            await self._engine.dispose()
 
     @staticmethod
     async def joined(transaction: AsyncConnection | AsyncSession) -> AsyncJoinedDatabase:
@@ -108,14 +136,16 @@ class AsyncDatabase(SchemaCheck):
 
     @database_retry
     async def _run(self, call: Call[T]) -> T:
+        if self._threaded:
+            return await self._threaded.run(call)
         with call.translated():
-            return await _settled(self._attempt(call), lambda: not call.committing, self._left)
+            return await _settled(self._attempt(call), lambda: not call.commit_sent, self._left)
 
     async def _attempt(self, call: Call[T]) -> T:
-        options = self._writing if call.writes else self.dialect.reading
+        call.committing = call.commit_sent = False
         connection = await self._connecting.connect()
         try:
-            return await connection.run_sync(_isolated(call.perform, options))
+            return await connection.run_sync(_isolated(call.perform, self.options(call)))
         finally:
             await connection.close()
 
@@ -127,17 +157,17 @@ class AsyncJoinedDatabase:
         self._connection = connection
         self.dialect = dialects.dialect_of(connection)
 
-    async def read(self, work: Work[T]) -> T:
+    async def read(self, work: Work[T], *, alone: bool = False) -> T:  # noqa: ARG002
         """See `JoinedDatabase.read`."""
-        return await self._run(Call(self.dialect, work, writes=False))
+        return await self._run(Call(self.dialect, work))
 
-    async def write(self, work: Work[T], ids: tuple[str, ...] = ()) -> T:
+    async def write(self, work: Work[T], ids: tuple[str, ...] = (), alone: bool = False) -> T:  # noqa: ARG002
         """See `JoinedDatabase.write`."""
         return await self._run(Call(self.dialect, work, writes=True, ids=ids))
 
     async def stream(self, work: Callable[[UnitOfWork], Iterator[T]]) -> AsyncGenerator[T, None]:
         """See `JoinedDatabase.stream`."""
-        call = Call(self.dialect, work, writes=False)
+        call = Call(self.dialect, work)
         with call.translated():
             steps = await self._connection.run_sync(call.join)
             async for step in _stepped(self._connection, steps):
@@ -180,8 +210,7 @@ def _isolated(work: Callable[[Connection], T], options: Mapping[str, Any]) -> Ca
 async def _settled(step: Coroutine[Any, Any, T], breakable: Callable[[], bool], left: set[asyncio.Task[Any]]) -> T:
     """Await a step in a task of its own; a cancel is passed on when the step is over and its connection given back.
 
-    A further cancel does not shorten the wait: where a cancel is a state and not a message, as with anyio, it is sent
-    again at every turn of the loop. A step that takes too long is left to end by itself.
+    A step that takes too long is left to end by itself.
     """
     task = asyncio.create_task(step)
     try:
@@ -189,22 +218,14 @@ async def _settled(step: Coroutine[Any, Any, T], breakable: Callable[[], bool], 
     except asyncio.CancelledError:
         if breakable():
             task.cancel()
-            await _wait(task, ROLLBACK_SECONDS)
+            await ended(task, ROLLBACK_SECONDS)
         else:
-            await _wait(task, COMMIT_SECONDS)
+            await ended(task, COMMIT_SECONDS)
             task.cancel()  # SQLAlchemy drops the connection of a COMMIT that was broken off
         left.add(task)
         task.add_done_callback(left.discard)
         task.add_done_callback(lambda done: done.cancelled() or done.exception())  # asyncio wants it looked at
         raise
-
-
-async def _wait(task: asyncio.Task[Any], seconds: float) -> None:
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
-    while not task.done() and (remaining := deadline - loop.time()) > 0:
-        with suppress(asyncio.CancelledError):
-            await asyncio.wait([task], timeout=remaining)
 
 
 def _keep_connection(context: ExceptionContext) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import CheckConstraint, Connection, Inspector, Table, inspect
 
-from sessionledger.infrastructure.database.models import Model
+from sessionledger.infrastructure.database.tables import METADATA
 
 _WRITTEN_BY_DATABASES = re.compile(r"::[a-z ]+|[()'\"\s]")
 
@@ -35,7 +35,7 @@ def drift(connection: Connection) -> list[Difference]:
     there = inspect(connection)
     names = set(there.get_table_names())
     found: list[Difference] = []
-    for table in Model.metadata.sorted_tables:
+    for table in METADATA.sorted_tables:
         if table.name in names:
             found += _differences(there, table)
         else:

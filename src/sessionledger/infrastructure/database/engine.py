@@ -7,19 +7,15 @@ nothing else: no clock, no new ids, no sleep, no network, because it may run aga
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import sqlalchemy
-import tenacity
 from sqlalchemy import URL, Connection, Engine
-from sqlalchemy.orm import Session as OrmSession
 
 from sessionledger.domain.errors import CommitOutcomeUnknownError, StorageError
-from sessionledger.infrastructure import telemetry
-from sessionledger.infrastructure.database import dialects, revision
+from sessionledger.infrastructure.database import dialects, drivers, revision
 from sessionledger.infrastructure.database.dialects import Dialect
 from sessionledger.infrastructure.database.repositories import (
     ResourceRepository,
@@ -27,13 +23,13 @@ from sessionledger.infrastructure.database.repositories import (
     SessionRepository,
     TokenUsageRepository,
 )
+from sessionledger.infrastructure.database.retry import database_retry
+from sessionledger.infrastructure.database.write_lock import CallCancelledError
 
-log = logging.getLogger(__name__)
-# Where nobody has set up logging, Python would print our warnings on standard error, beside a command's own line.
-logging.getLogger("sessionledger").addHandler(logging.NullHandler())
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session as OrmSession  # half as much again as the rest of SQLAlchemy
 
 T = TypeVar("T")
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class UnitOfWork:
@@ -46,20 +42,25 @@ class UnitOfWork:
         token_usage: The repository of the ledger of token usage.
         resources: The repository of resources.
         replaying: Whether an earlier attempt at this very work may have been committed.
+        alone: Whether no transaction has begun: each statement commits by itself, until `restart`.
     """
 
-    def __init__(self, connection: Connection, restart: Callable[[], None], *, replaying: bool = False) -> None:
+    def __init__(
+        self, connection: Connection, restart: Callable[[], None], *, replaying: bool = False, alone: bool = False
+    ) -> None:
         self.connection = connection
         self.sessions = SessionRepository(connection)
         self.messages = SessionMessageRepository(connection)
         self.token_usage = TokenUsageRepository(connection)
         self.resources = ResourceRepository(connection)
         self.replaying = replaying
+        self.alone = alone
         self._restart = restart
 
     def restart(self) -> None:
         """Undo everything this work has done so far and go on in a fresh transaction."""
         self._restart()
+        self.alone = False
 
 
 Work = Callable[[UnitOfWork], T]
@@ -70,36 +71,60 @@ def no_work(_: UnitOfWork) -> None:
 
 
 class Call(Generic[T]):
-    """One call of `read` or `write`, over all its attempts.
+    """One call of `read`, `write` or `stream`, over all its attempts.
 
     Attributes:
         work: The unit of work.
+        dialect: What the database can do.
         writes: Whether it writes.
         ids: The ids minted for it; they travel in every error.
-        committing: Whether COMMIT has been sent in the present attempt.
+        alone: Of a read: whether it is one statement. Of a write: whether it begins with one that may commit by itself,
+            where the database can.
+        committing: Whether COMMIT, or such a statement, has been sent in the present attempt.
+        commit_sent: Whether COMMIT has.
+        cancelled: Whether nobody waits for it any more: it is not to commit. Set by another thread.
     """
 
-    def __init__(self, dialect: Dialect, work: Work[T], *, writes: bool, ids: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        dialect: Dialect,
+        work: Work[T],
+        *,
+        writes: bool = False,
+        ids: tuple[str, ...] = (),
+        alone: bool = False,
+        schema: SchemaCheck | None = None,
+    ) -> None:
         self.work = work
         self.writes = writes
         self.ids = ids
-        self._dialect = dialect
-        self.committing = False
+        self.alone = alone
+        self.cancelled = False
+        self.committing = self.commit_sent = False
+        self.dialect = dialect
+        self._schema = schema
         self._outcome_unknown = False
 
     def perform(self, connection: Connection) -> T:
-        """Run the work in a transaction of its own: the one function that both executors run."""
-        self._begin(connection)
-        result = self.work(UnitOfWork(connection, lambda: self._restart(connection), replaying=self._outcome_unknown))
-        if self.writes:
+        """Run the work, in a transaction of its own if it needs one: the one function that all executors run."""
+        if self._schema is not None:
+            self._schema.check(connection)
+        alone = self._may_commit_alone(connection)
+        if alone:
+            self.committing = True
+        elif self.writes or not self.alone:
+            self._begin(connection)
+        unit = UnitOfWork(connection, lambda: self._restart(connection), replaying=self._outcome_unknown, alone=alone)
+        result = self.work(unit)
+        if self.writes and not unit.alone:
             self._commit(connection)
         return result
 
     def join(self, connection: Connection) -> T:
         """Run the work inside the caller's transaction: a savepoint, no commit."""
-        if self._dialect.begin_writing and not connection.connection.driver_connection.in_transaction:  # type: ignore[union-attr]  # sqlite3's
+        if self.dialect.begin_writing and not connection.connection.driver_connection.in_transaction:  # type: ignore[union-attr]  # sqlite3's
             # A savepoint alone would begin the transaction, and releasing it would commit what the caller may undo.
-            connection.exec_driver_sql(self._dialect.begin_writing)
+            drivers.run(connection, self.dialect.begin_writing)
         savepoint = [connection.begin_nested()]
 
         def restart() -> None:
@@ -115,14 +140,26 @@ class Call(Generic[T]):
         savepoint[0].commit()
         return result
 
+    def _may_commit_alone(self, connection: Connection) -> bool:
+        """Whether the database takes an append as one statement, and the connection commits what is sent."""
+        if not (self.writes and self.alone and self._schema is not None and self._schema.commits_alone):
+            return False
+        driver: Any = connection.connection.dbapi_connection
+        return bool(driver.autocommit)
+
     def _begin(self, connection: Connection) -> None:
-        self.committing = False
-        statement = self._dialect.begin_writing if self.writes else self._dialect.begin_reading
-        if statement:
-            connection.exec_driver_sql(statement)
+        self.committing = self.commit_sent = False
+        connection.begin()
+        if self.writes:
+            self.dialect.take_write_lock(connection, lambda: self.cancelled)
+        elif self.dialect.begin_reading:
+            drivers.run(connection, self.dialect.begin_reading)
 
     def _commit(self, connection: Connection) -> None:
-        self.committing = True
+        self.committing = self.commit_sent = True
+        if self.cancelled:  # looked at after the line above, so that whoever cancels sees one of the two
+            self.committing = self.commit_sent = False
+            raise CallCancelledError
         try:
             connection.commit()
         except BaseException:
@@ -149,7 +186,7 @@ class Call(Generic[T]):
         except StorageError as error:
             raise self._with_facts(error) from None
         except sqlalchemy.exc.SQLAlchemyError as error:
-            failure = dialects.translated(error, self._dialect, committing=self.committing)
+            failure = dialects.translated(error, self.dialect, committing=self.committing)
             if failure is None:
                 raise
             raise (self._with_facts(failure) if isinstance(failure, StorageError) else failure) from None
@@ -165,79 +202,35 @@ class Call(Generic[T]):
         return error
 
 
-def _gave_up(state: tenacity.RetryCallState) -> bool:
-    executor: Database = state.args[0]
-    if (state.seconds_since_start or 0.0) < executor.retry_seconds:
-        return False
-    log.warning("%s; gave up", _Attempt(state))
-    return True
-
-
-def _log_retry(state: tenacity.RetryCallState) -> None:
-    """One line an attempt: a busy database is nothing unusual, an outcome that is not known is."""
-    attempt = _Attempt(state)
-    unknown = isinstance(attempt.error, CommitOutcomeUnknownError)
-    log.log(logging.WARNING if unknown else logging.INFO, "%s; trying again", attempt)
-    executor: Database = state.args[0]
-    telemetry.retried(executor.dialect.system, attempt.error)
-
-
-class _Attempt:
-    """An attempt that failed, as a line of the log tells it: ids and the database's code, and nothing else."""
-
-    def __init__(self, state: tenacity.RetryCallState) -> None:
-        self.error = cast("StorageError", state.outcome and state.outcome.exception())
-        self.number = state.attempt_number
-        self.seconds = state.seconds_since_start or 0.0
-
-    def __str__(self) -> str:
-        ids = ", ".join(self.error.ids[:3]) + (" …" if len(self.error.ids) > 3 else "")
-        return (
-            f"Attempt {self.number} failed after {self.seconds:.3f} s: {type(self.error).__name__}, "
-            f"code {self.error.code}, {len(self.error.ids)} id(s) {ids or '-'}"
-        )
-
-
-def database_retry(method: F) -> F:
-    """Run a whole unit of work again, on a fresh connection, while the database is busy or away.
-
-    It decides by type, and so by the database's code, never by text. It decorates plain and `async def` methods of an
-    object with `retry_seconds`. Around a repository method it could not work: PostgreSQL refuses every further
-    statement of a failed transaction (`InFailedSqlTransaction`).
-    """
-    again = tenacity.retry(
-        retry=tenacity.retry_if_exception(lambda error: isinstance(error, StorageError) and error.retryable),
-        stop=_gave_up,
-        wait=tenacity.wait_random_exponential(multiplier=0.02, max=1.0),
-        before_sleep=_log_retry,
-        reraise=True,
-    )
-    return cast("F", again(method))
-
-
 class SchemaCheck:
     """What both executors know of their database: its dialect, and whether its schema has been looked at.
 
     Attributes:
         dialect: What this kind of database can do.
         verified: Whether the schema's revision was found right; it is looked at before the first work.
+        commits_alone: Whether an append is one statement here, as was found then.
     """
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
         self.verified = False
+        self.commits_alone = False
+        self._writing = dialect.writing
 
-    def checking(self, work: Work[T]) -> Work[T]:
-        """Check the schema's revision before the first work, in the same transaction."""
+    def options(self, call: Call[Any]) -> Mapping[str, Any]:
+        """The execution options of the connection for a call."""
+        if call.writes:
+            return self._writing
+        return {} if call.alone else self.dialect.reading
+
+    def check(self, connection: Connection) -> None:
+        """Look at the schema's revision before the first work."""
         if self.verified:
-            return work
-
-        def checked(unit: UnitOfWork) -> T:
-            revision.verify(unit.connection)
-            self.verified = True
-            return work(unit)
-
-        return checked
+            return
+        revision.verify(connection)
+        self.commits_alone = self.dialect.commits_alone(connection)
+        connection.rollback()
+        self.verified = True
 
 
 class Database(SchemaCheck):
@@ -269,24 +262,32 @@ class Database(SchemaCheck):
         plain = self._owns_engine and not dialects.chooses_transactions(engine_options)
         self._writing = {} if plain else self.dialect.writing
 
-    def read(self, work: Work[T]) -> T:
-        """Run work that only reads, on one snapshot of the database."""
-        return self._run(Call(self.dialect, self.checking(work), writes=False))
+    def read(self, work: Work[T], *, alone: bool = False) -> T:
+        """Run work that only reads, on one snapshot of the database.
 
-    def write(self, work: Work[T], ids: tuple[str, ...] = ()) -> T:
+        Args:
+            work: The unit of work.
+            alone: Whether it is one statement, which needs no transaction to be one snapshot.
+        """
+        return self._run(Call(self.dialect, work, alone=alone, schema=self))
+
+    def write(self, work: Work[T], ids: tuple[str, ...] = (), alone: bool = False) -> T:
         """Run work in a transaction that takes its lock up front, and commit it.
+
+        Args:
+            work: The unit of work.
+            ids: The ids minted for it; they travel in every error.
+            alone: Whether it looks at `UnitOfWork.alone`, and begins with a statement that may commit by itself.
 
         Raises:
             StorageUnavailableError: Nothing was committed.
             CommitOutcomeUnknownError: It may have been; sending the same ids again is safe.
         """
-        return self._run(Call(self.dialect, self.checking(work), writes=True, ids=ids))
+        return self._run(Call(self.dialect, work, writes=True, ids=ids, alone=alone, schema=self))
 
     def stream(self, work: Callable[[UnitOfWork], Iterator[T]]) -> Generator[T, None, None]:
         """Yield what work yields, on one snapshot that stays open until it is done; not retried once it has begun."""
-        call = Call(self.dialect, self.checking(work), writes=False)
-        with call.translated(), self._connected(self.dialect.reading) as connection:
-            yield from call.perform(connection)
+        yield from steps(self.engine, Call(self.dialect, work, schema=self))
 
     def verify(self) -> None:
         """Change nothing, and raise `SchemaRevisionError` unless the tables are those this release works with."""
@@ -301,21 +302,28 @@ class Database(SchemaCheck):
     @staticmethod
     def joined(transaction: Connection | OrmSession) -> JoinedDatabase:
         """The same verbs inside the caller's transaction: a savepoint each, no commit, no retry."""
-        return JoinedDatabase(transaction.connection() if isinstance(transaction, OrmSession) else transaction)
+        return JoinedDatabase(transaction if isinstance(transaction, Connection) else transaction.connection())
 
     @database_retry
     def _run(self, call: Call[T]) -> T:
-        options = self._writing if call.writes else self.dialect.reading
-        with call.translated(), self._connected(options) as connection:
+        call.committing = call.commit_sent = False
+        with call.translated(), connected(self.engine, self.options(call)) as connection:
             return call.perform(connection)
 
-    @contextmanager
-    def _connected(self, options: Mapping[str, Any]) -> Iterator[Connection]:
-        """A connection with these execution options; given to the engine, its own `isolation_level` would win."""
-        with self.engine.connect() as connection:
-            if options:
-                connection.execution_options(**options)
-            yield connection
+
+@contextmanager
+def connected(engine: Engine, options: Mapping[str, Any]) -> Iterator[Connection]:
+    """A connection with these execution options; given to the engine, its own `isolation_level` would win."""
+    with engine.connect() as connection:
+        if options:
+            connection.execution_options(**options)
+        yield connection
+
+
+def steps(engine: Engine, call: Call[Iterator[T]]) -> Generator[T, None, None]:
+    """What the work of a call yields, on one snapshot; see `Database.stream`."""
+    with call.translated(), connected(engine, call.dialect.reading) as connection:
+        yield from call.perform(connection)
 
 
 class JoinedDatabase:
@@ -325,17 +333,17 @@ class JoinedDatabase:
         self._connection = connection
         self.dialect = dialects.dialect_of(connection)
 
-    def read(self, work: Work[T]) -> T:
+    def read(self, work: Work[T], *, alone: bool = False) -> T:  # noqa: ARG002
         """Run work that only reads; what it sees is up to the caller's transaction."""
-        return self._run(Call(self.dialect, work, writes=False))
+        return self._run(Call(self.dialect, work))
 
-    def write(self, work: Work[T], ids: tuple[str, ...] = ()) -> T:
+    def write(self, work: Work[T], ids: tuple[str, ...] = (), alone: bool = False) -> T:  # noqa: ARG002 - it never is
         """Run work in a savepoint; the caller commits."""
         return self._run(Call(self.dialect, work, writes=True, ids=ids))
 
     def stream(self, work: Callable[[UnitOfWork], Iterator[T]]) -> Generator[T, None, None]:
         """Yield what work yields."""
-        call = Call(self.dialect, work, writes=False)
+        call = Call(self.dialect, work)
         with call.translated():
             yield from call.join(self._connection)
 

@@ -1,4 +1,4 @@
-"""Indexes on tables that are in use, for migrations that do nothing else.
+"""Indexes on tables that are in use, for migrations that do little else.
 
 PostgreSQL builds and drops them `CONCURRENTLY`, outside a transaction, so that writers go on. A build that fails or is
 killed leaves an invalid index under the name: writers keep it up to date, no query reads from it, and `IF NOT EXISTS`
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 from alembic import op
 from sqlalchemy import inspect, text
@@ -18,6 +19,9 @@ from sqlalchemy.exc import PendingRollbackError
 from sessionledger.domain.errors import StorageError
 from sessionledger.infrastructure.database import dialects, schema
 from sessionledger.infrastructure.database.dialects import Beside
+
+_USUAL = "btree"
+"""The kind of index that databases make where none is named, and do not tell of."""
 
 
 def create_indexes(table: str, indexes: Mapping[str, Sequence[str]], *, unique: bool = False) -> None:
@@ -40,18 +44,36 @@ def create_indexes(table: str, indexes: Mapping[str, Sequence[str]], *, unique: 
         return
     with _alone(beside):
         for name, columns in indexes.items():
-            state = _state(table, name)
-            if state is False:
-                op.drop_index(name, table, **beside.index_options)
-            if not state:
-                op.create_index(
-                    name, table, list(columns), unique=unique, if_not_exists=context.as_sql, **beside.index_options
-                )
+            _build(beside, table, name, columns, unique=unique)
     for name in indexes:  # in the transaction that stamps the revision: no stamp without the indexes
-        if context.as_sql:
-            op.execute(beside.refuse_invalid.format(table=table, name=name))
-        elif not _state(table, name):
-            raise StorageError(f"The index {name} is not valid after it was built; run the upgrade again")
+        _refuse_invalid(beside, table, name)
+
+
+def replace_index(table: str, name: str, columns: Sequence[str], *, using: str) -> None:
+    """Build an index anew as one of another kind, beside readers and writers; nothing is done for one of this kind.
+
+    Until it is built there is none: this is for an index that no call waits for. Where a database has but one kind,
+    nothing is done.
+
+    Args:
+        table: The table.
+        name: The index.
+        columns: Its columns.
+        using: The kind.
+
+    Raises:
+        StorageError: It is not valid after it was built. The revision is not stamped: the upgrade can be run again.
+    """
+    context = op.get_context()
+    dialect = dialects.dialect_of(context)
+    if dialect.beside is None:
+        return
+    option = f"{dialect.system}_using"
+    with _alone(dialect.beside):
+        if context.as_sql or _options(table, name).get(option, _USUAL) != using:
+            _drop(dialect.beside, table, name)
+        _build(dialect.beside, table, name, columns, **{option: using})
+    _refuse_invalid(dialect.beside, table, name)
 
 
 def drop_indexes(table: str, names: Iterable[str]) -> None:
@@ -62,6 +84,34 @@ def drop_indexes(table: str, names: Iterable[str]) -> None:
         for name in names:
             if context.as_sql or _state(table, name) is not None:
                 op.drop_index(name, table, if_exists=context.as_sql, **(beside.index_options if beside else {}))
+
+
+def _build(beside: Beside, table: str, name: str, columns: Sequence[str], **options: Any) -> None:
+    """Build one that is not there, or not valid."""
+    state = _state(table, name)
+    if state is False:
+        _drop(beside, table, name)
+    if not state:
+        written_out = op.get_context().as_sql
+        op.create_index(name, table, list(columns), if_not_exists=written_out, **options, **beside.index_options)
+
+
+def _drop(beside: Beside, table: str, name: str) -> None:
+    # It may go while we wait for it: the server goes on with what a killed upgrade has asked of it.
+    op.drop_index(name, table, if_exists=True, **beside.index_options)
+
+
+def _refuse_invalid(beside: Beside, table: str, name: str) -> None:
+    if op.get_context().as_sql:
+        op.execute(beside.refuse_invalid.format(table=table, name=name))
+    elif not _state(table, name):
+        raise StorageError(f"The index {name} is not valid after it was built; run the upgrade again")
+
+
+def _options(table: str, name: str) -> Mapping[str, Any]:
+    """What a database tells of an index besides its columns; nothing where there is none."""
+    found = {index["name"]: index for index in inspect(op.get_bind()).get_indexes(table)}
+    return found[name].get("dialect_options", {}) if name in found else {}
 
 
 def _state(table: str, name: str) -> bool | None:

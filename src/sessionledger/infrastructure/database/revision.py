@@ -18,6 +18,7 @@ REVISIONS = (
     "a7_005_listing_indexes",
     "a7_006_compatible_revisions",
     "a7_007_imports",
+    "a7_008_storage_of_sessions",
 )
 """Every revision of this release, oldest first; a test compares it with the migrations."""
 

@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from sqlalchemy import Row
 
-from sessionledger.domain.archive import LedgerRecord, MessageRecord, SessionRecord
 from sessionledger.domain.content import (
-    ANY_JSON,
-    JSON,
-    TEXT,
     CanonicalJSON,
     canonical,
-    canonical_object,
-    check_format,
-    parse,
-    sha256_of,
+    decoded,
 )
 from sessionledger.domain.errors import InvalidInputError, StorageError
-from sessionledger.domain.ids import derived_id
 from sessionledger.domain.models import (
+    COST_PLACES,
     COUNTS,
+    EXACT,
+    NO_USAGE,
     Session,
     SessionMessage,
     SessionSource,
     TokenUsage,
     UsageRecord,
+    checked_cost,
+    unchecked,
 )
+from sessionledger.infrastructure.database.dialects import Dialect
 
 T = TypeVar("T")
+
+_message = unchecked(SessionMessage)
+_session_of = unchecked(Session)
+_usage_of = unchecked(TokenUsage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +55,17 @@ class MessageDraft:
 
     def stored(self, session_id: str, sequence: int) -> SessionMessage:
         """The message that it becomes."""
-        return SessionMessage(
-            message_id=self.message_id,
-            session_id=session_id,
-            sequence=sequence,
-            role=self.role,
-            content=self.content.value,
-            format=self.format,
-            content_sha256=self.content_sha256,
-            created_at=self.created_at,
-            tool_call_id=self.tool_call_id,
-            metadata=self.metadata.value,
+        return _message(
+            self.message_id,
+            session_id,
+            sequence,
+            self.role,
+            self.content.value,
+            self.format,
+            self.content_sha256,
+            self.created_at,
+            self.tool_call_id,
+            self.metadata.value,
         )
 
     def is_replay_of(self, stored: SessionMessage | None) -> bool:
@@ -88,113 +91,124 @@ def _readable(read: Callable[[Row[Any]], T]) -> Callable[[Row[Any]], T]:
     return checked
 
 
-def totals(row: Row[Any]) -> TokenUsage:
-    """A session's totals."""
-    return TokenUsage(cost=row.cost, **{name: getattr(row, name) for name in COUNTS})
-
-
-@_readable
-def session(row: Row[Any]) -> Session:
-    """A session, from a row of `sessions` with the name of its workspace."""
-    return _session(row, row.metadata)
-
-
-def _session(row: Row[Any], metadata: JSON) -> Session:
-    return Session(
-        session_id=row.session_id,
-        namespace=row.namespace,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        key=row.key,
-        title=row.title,
-        actor_name=row.actor_name,
-        metadata=metadata,
-        workspace=row.workspace,
-        last_sequence=row.last_sequence,
-        usage=totals(row),
-        version=row.version,
-        archived_at=row.archived_at,
-        source=None if row.source_sha256 is None else SessionSource(row.source_session_id, row.source_sha256),
-    )
-
-
-@_readable
-def session_record(row: Row[Any]) -> SessionRecord:
-    """A session for an archive, its metadata still as it is stored (`metadata_text`)."""
-    metadata = canonical_object("metadata", parse("metadata", row.metadata_text)).value
-    return SessionRecord(_session(row, metadata), row.unknown_fields)
-
-
-def message_record(row: Row[Any]) -> MessageRecord:
-    """A message for an archive, its JSON as canonical text.
+def messages(found: Iterable[Sequence[Any]], dialect: Dialect) -> list[SessionMessage]:
+    """Messages, from rows in the order of `MESSAGE_COLUMNS`, as the driver gives them.
 
     Raises:
-        StorageError: Its content is not what was appended, or breaks a rule: no import would accept the archive.
+        StorageError: One cannot be read: something else has written to the table. It is never skipped.
     """
+    time_out = dialect.time_out
     try:
-        return _message_record(row)
-    except InvalidInputError as error:
-        raise StorageError(
-            f"Message {row.message_id} of session {row.session_id} cannot be exported: {error}"
-        ) from None
+        return [
+            _message(
+                message_id,
+                session_id,
+                _whole(sequence),
+                role,
+                value := decoded(content),
+                form,
+                # NULL where a release that knew no hashes appended the message.
+                content_sha256 or canonical("content", value).sha256,
+                time_out(created_at),
+                tool_call_id,
+                {} if metadata == "{}" else _object(metadata),
+            )
+            for (
+                message_id,
+                session_id,
+                sequence,
+                role,
+                content,
+                tool_call_id,
+                metadata,
+                created_at,
+                form,
+                content_sha256,
+            ) in found
+        ]
+    except (TypeError, ValueError, AttributeError):  # an InvalidInputError is a ValueError
+        raise _unreadable() from None
 
 
-def _message_record(row: Row[Any]) -> MessageRecord:
-    """What was appended is canonical, and proves it by its hash.
+def sessions(found: Iterable[Sequence[Any]], dialect: Dialect) -> list[Session]:
+    """Sessions, from rows in the order of `SESSION_COLUMNS`, as the driver gives them.
 
-    The formats `text` and `json` are also those that a migration gave to rows of before, which nobody has held to the
-    rules; so these are.
+    Raises:
+        StorageError: As `messages`.
     """
-    content, metadata = row.content, row.metadata
-    if not isinstance(content, str) or not isinstance(metadata, str):  # SQLite keeps whatever it was given
-        raise InvalidInputError("content", "or its metadata is no text; run: sessionledger verify")
-    content_sha256 = sha256_of(content)
-    if row.content_sha256 not in {None, content_sha256}:
-        raise InvalidInputError("content", "is not what was appended; run: sessionledger verify")
-    if row.content_sha256 is None or row.format in {TEXT, ANY_JSON}:
-        value = parse("content", content)
-        check_format(value, row.format)
-        found = canonical("content", value)
-        content, content_sha256 = found.text, found.sha256
-    if metadata != "{}":
-        metadata = canonical_object("metadata", parse("metadata", metadata)).text
-    return MessageRecord(
-        message_id=row.message_id,
-        session_id=row.session_id,
-        sequence=row.sequence,
-        role=row.role,
-        content=content,
-        format=row.format,
-        content_sha256=content_sha256,
-        created_at=row.created_at,
-        tool_call_id=row.tool_call_id,
-        metadata=metadata,
-        unknown=row.unknown_fields,
-    )
+    time_out = dialect.time_out
+    try:
+        return [
+            _session_of(
+                session_id,
+                namespace,
+                time_out(created_at),
+                time_out(updated_at),
+                key,
+                title,
+                actor_name,
+                {} if metadata == "{}" else _object(metadata),
+                workspace,
+                _whole(last_sequence),
+                usage(counts),
+                _whole(version),
+                None if archived_at is None else time_out(archived_at),
+                None if source_sha256 is None else SessionSource(source_session_id, source_sha256),
+            )
+            for (
+                session_id,
+                namespace,
+                created_at,
+                updated_at,
+                key,
+                title,
+                actor_name,
+                metadata,
+                workspace,
+                last_sequence,
+                version,
+                archived_at,
+                source_session_id,
+                source_sha256,
+                *counts,
+            ) in found
+        ]
+    except (TypeError, ValueError, AttributeError):
+        raise _unreadable() from None
 
 
-@_readable
-def ledger_record(row: Row[Any]) -> LedgerRecord:
-    """A record of token usage for an archive."""
-    return LedgerRecord(row.session_id, usage_record(row), row.unknown_fields)
+def _object(text: str) -> dict[str, Any]:
+    value = decoded(text)
+    if type(value) is not dict:
+        raise TypeError
+    return value
 
 
-@_readable
-def message(row: Row[Any]) -> SessionMessage:
-    """A message."""
-    return SessionMessage(
-        message_id=row.message_id,
-        session_id=row.session_id,
-        sequence=row.sequence,
-        role=row.role,
-        content=row.content,
-        format=row.format,
-        # NULL where a release that knew no hashes appended the message.
-        content_sha256=row.content_sha256 or canonical("content", row.content).sha256,
-        created_at=row.created_at,
-        tool_call_id=row.tool_call_id,
-        metadata=row.metadata,
-    )
+def _whole(value: Any) -> int:
+    """SQLite keeps whatever it was given."""
+    if type(value) is not int:
+        raise TypeError
+    return value
+
+
+def usage(counts: Sequence[Any]) -> TokenUsage:
+    """A session's totals, from `USAGE_COLUMNS` as the driver gives them.
+
+    Raises:
+        StorageError: As `messages`.
+    """
+    if not any(counts) and counts[-1] is None:
+        return NO_USAGE
+    try:
+        tokens, cost = [_whole(count) for count in counts[:-1]], counts[-1]
+        spent = None if cost is None else checked_cost("cost", Decimal(cost).scaleb(-COST_PLACES, EXACT))
+    except (ArithmeticError, TypeError, ValueError):  # an InvalidInputError is a ValueError
+        raise _unreadable() from None
+    return _usage_of(*tokens, spent)
+
+
+def _unreadable() -> StorageError:
+    return StorageError("A stored row cannot be read; it was not written by sessionledger")
 
 
 @_readable
@@ -238,36 +252,19 @@ def session_row(session: Session, workspace_id: str | None, unknown: str | None 
     }
 
 
-def message_row(message: SessionMessage, draft: MessageDraft) -> dict[str, Any]:
-    """The row of a message from its draft, whose JSON is canonical already."""
+def message_row(session_id: str, draft: MessageDraft, sequence: int, created_at: Any) -> dict[str, Any]:
+    """The row of a message, as the driver takes it."""
     return {
-        "message_id": message.message_id,
-        "session_id": message.session_id,
-        "sequence": message.sequence,
-        "role": message.role,
-        "content": draft.content,
-        "tool_call_id": message.tool_call_id,
-        "metadata": draft.metadata,
-        "created_at": message.created_at,
-        "format": message.format,
-        "content_sha256": message.content_sha256,
-    }
-
-
-def restored_message_row(session_id: str, message: MessageRecord) -> dict[str, Any]:
-    """The row of a message from an archive, under its session's new id."""
-    return {
-        "message_id": derived_id(session_id, message.message_id),
+        "message_id": draft.message_id,
         "session_id": session_id,
-        "sequence": message.sequence,
-        "role": message.role,
-        "content": CanonicalJSON(None, message.content),
-        "tool_call_id": message.tool_call_id,
-        "metadata": CanonicalJSON(None, message.metadata),
-        "created_at": message.created_at,
-        "format": message.format,
-        "content_sha256": message.content_sha256,
-        "unknown_fields": message.unknown,
+        "sequence": sequence,
+        "role": draft.role,
+        "content": draft.content.text,
+        "tool_call_id": draft.tool_call_id,
+        "metadata": draft.metadata.text,
+        "created_at": created_at,
+        "format": draft.format,
+        "content_sha256": draft.content_sha256,
     }
 
 
@@ -287,15 +284,12 @@ def usage_record_row(namespace: str, session_id: str, record: UsageRecord) -> di
     }
 
 
-def restored_usage_row(namespace: str, session_id: str, ledger: LedgerRecord) -> dict[str, Any]:
-    """The row of a record of token usage from an archive, under its session's new id."""
-    row = usage_record_row(namespace, session_id, ledger.record)
-    message_id = row["message_id"]
+def usage_values(namespace: str, session_id: str, record: UsageRecord, dialect: Dialect) -> dict[str, Any]:
+    """The row of a record of token usage, as the driver takes it."""
     return {
-        **row,
-        "usage_id": derived_id(session_id, row["usage_id"]),
-        "message_id": message_id and derived_id(session_id, message_id),
-        "unknown_fields": ledger.unknown,
+        **usage_record_row(namespace, session_id, record),
+        "recorded_at": dialect.time_in(record.recorded_at),
+        "cost": cost_in(record.usage.cost),
     }
 
 
@@ -303,3 +297,20 @@ def usage_row(usage: TokenUsage, sign: int = 1) -> dict[str, Any]:
     """The counts and the cost as a session's totals take them; a `sign` of -1 takes them back."""
     counts = {name: sign * (getattr(usage, name) or 0) for name in COUNTS}
     return {**counts, "cost": None if usage.cost is None else sign * usage.cost}
+
+
+def reported(usage: TokenUsage) -> dict[str, Any]:
+    """The counts and the cost as they were reported, as the driver takes them."""
+    return {**{name: getattr(usage, name) for name in COUNTS}, "cost": cost_in(usage.cost)}
+
+
+def moved_by(usage: TokenUsage, sign: int = 1) -> dict[str, Any]:
+    """What `tables.moved` adds to the totals, as the driver takes it; a `sign` of -1 takes it back."""
+    more: dict[str, Any] = {f"{name}_more": sign * (getattr(usage, name) or 0) for name in COUNTS}
+    cost = cost_in(usage.cost)
+    return {**more, "cost_more": None if cost is None else sign * cost}
+
+
+def cost_in(cost: Decimal | None) -> int | None:
+    """A cost as the whole number that is stored; see `models.Cost`."""
+    return None if cost is None else int(cost.scaleb(COST_PLACES, EXACT))

@@ -25,7 +25,8 @@ from sqlalchemy.exc import DBAPIError
 from sessionledger.domain.errors import InvalidInputError, StorageError, StorageUnavailableError
 from sessionledger.infrastructure.database import dialects, revision
 from sessionledger.infrastructure.database.dialects import Beside
-from sessionledger.infrastructure.database.engine import Call, Database, database_retry, no_work
+from sessionledger.infrastructure.database.engine import Call, Database, no_work
+from sessionledger.infrastructure.database.retry import database_retry
 
 if TYPE_CHECKING:
     from sessionledger.infrastructure.database.aio import AsyncDatabase
@@ -63,7 +64,7 @@ def current(database: Database) -> str | None:
 
 
 def _current(database: Database) -> str | None:
-    call = Call(database.dialect, lambda work: revision.found(work.connection), writes=False)
+    call = Call(database.dialect, lambda work: revision.found(work.connection))
     with call.translated(), database.engine.connect() as connection:
         return call.perform(connection)
 
@@ -92,7 +93,7 @@ def upgrade(database: Database, target: str = "head") -> None:
 
 async def upgrade_async(database: AsyncDatabase) -> None:
     """Make and upgrade an embedded database for callers that await; servers are upgraded by `upgrade`, in a deploy."""
-    dialects.create_file(database.engine.sync_engine)
+    dialects.create_file(database.sync_engine)
     await _AsyncMigration(database).run(lambda connection: _on(connection, _config(), "upgrade", "head"))
 
 

@@ -1,10 +1,11 @@
 """All the SQL there is. A repository joins a transaction; it never begins, commits or retries one.
 
+`archives` and `verification` are imported by name, where they are needed.
+
 Every query of a service names the namespace, so that a session of another one answers exactly like one that does not
 exist. Statements are built once and cached; values are always bound.
 """
 
-from sessionledger.infrastructure.database.repositories.archives import ArchiveRepository, Selection
 from sessionledger.infrastructure.database.repositories.messages import SessionMessageRepository
 from sessionledger.infrastructure.database.repositories.resources import WORKSPACE, ResourceRepository
 from sessionledger.infrastructure.database.repositories.sessions import Advanced, SessionRepository
@@ -14,10 +15,8 @@ from sessionledger.infrastructure.database.repositories.token_usage import Token
 __all__ = [
     "WORKSPACE",
     "Advanced",
-    "ArchiveRepository",
     "PossibleReplay",
     "ResourceRepository",
-    "Selection",
     "SessionMessageRepository",
     "SessionRepository",
     "TokenUsageRepository",

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, select
+from sqlalchemy import Connection, ScalarSelect, and_, literal_column, select
 
 from sessionledger.domain.ids import derived_id
 from sessionledger.infrastructure.database.dialects import dialect_of
-from sessionledger.infrastructure.database.repositories.tables import RESOURCES, insert_new
+from sessionledger.infrastructure.database.repositories.tables import insert_new
+from sessionledger.infrastructure.database.tables import RESOURCES
 
 WORKSPACE = "workspace"
 
@@ -40,10 +41,11 @@ class ResourceRepository:
         return resource_id
 
 
-def _named(namespace: str, kind: str, name: str) -> Any:
+def _named(namespace: Any, kind: str, name: Any) -> Any:
     return and_(RESOURCES.c.namespace == namespace, RESOURCES.c.kind == kind, RESOURCES.c.name == name)
 
 
-def workspace_ids(namespace: str, name: str) -> Select[Any]:
-    """The ids of the workspaces of a name, to stand inside another query."""
-    return select(RESOURCES.c.resource_id).where(_named(namespace, WORKSPACE, name))
+def workspace_id(namespace: Any, name: Any) -> ScalarSelect[Any]:
+    """The id of the workspace of a name, to stand inside another query."""
+    found = select(RESOURCES.c.resource_id).where(_named(namespace, WORKSPACE, name))
+    return found.limit(literal_column("1")).scalar_subquery()

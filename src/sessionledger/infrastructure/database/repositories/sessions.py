@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -10,33 +11,29 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    DateTime,
     Select,
-    Update,
-    and_,
+    String,
     bindparam,
     delete,
     exists,
     func,
-    or_,
+    literal_column,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.exc import DBAPIError
 
 from sessionledger.domain.errors import SessionNotFoundError, VersionConflictError
-from sessionledger.domain.models import COUNTS, Session, TokenUsage
+from sessionledger.domain.models import Session, TokenUsage
 from sessionledger.domain.service import SessionOrder
 from sessionledger.infrastructure.database import rows
 from sessionledger.infrastructure.database.dialects import dialect_of, overflow
-from sessionledger.infrastructure.database.models import Cost, UTCTime
-from sessionledger.infrastructure.database.repositories.resources import workspace_ids
-from sessionledger.infrastructure.database.repositories.tables import (
-    MESSAGES,
-    RESOURCES,
-    SESSIONS,
-    PossibleReplay,
-    insert_new,
-)
+from sessionledger.infrastructure.database.repositories.resources import workspace_id
+from sessionledger.infrastructure.database.repositories.tables import USAGE_COLUMNS, PossibleReplay, insert_new, moved
+from sessionledger.infrastructure.database.statements import Statement
+from sessionledger.infrastructure.database.tables import MESSAGES, RESOURCES, SESSIONS
 
 
 class Advanced(NamedTuple):
@@ -52,6 +49,7 @@ class SessionRepository:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._dialect = dialect_of(connection)
 
     def create(self, session: Session, workspace_id: str | None = None, unknown: str | None = None) -> bool:
         """Store a session; `False`, and nothing is changed, if its id is taken."""
@@ -72,8 +70,8 @@ class SessionRepository:
 
     def find_by_id(self, namespace: str, session_id: str) -> Session | None:
         """Return a session, or `None`."""
-        row = self._connection.execute(_SESSION, {"namespace": namespace, "session_id": session_id}).first()
-        return None if row is None else rows.session(row)
+        found = _SESSION.rows(self._connection, {"namespace": namespace, "session_id": session_id})
+        return rows.sessions(found, self._dialect)[0] if found else None
 
     def are_there(self, namespace: str, session_ids: Sequence[str]) -> bool:
         """Whether all of these sessions are there."""
@@ -97,13 +95,25 @@ class SessionRepository:
         cursor: tuple[datetime, str] | None = None,
     ) -> list[Session]:
         """Return sessions in order, those behind `cursor` (the last one's time and id) or after `offset` of them."""
-        time, descending = _ORDERS[order]
-        query = SESSION_ROWS.where(*selected(namespace, actor_name, workspace, include_archived=include_archived))
-        if cursor is not None:
-            query = query.where(_behind(time, cursor, descending=descending))
-        keys = [time, SESSIONS.c.session_id]
-        query = query.order_by(*(key.desc() if descending else key for key in keys)).limit(limit)
-        return [rows.session(row) for row in self._connection.execute(query.offset(offset) if offset else query)]
+        query = _page(
+            order,
+            of_actor=actor_name is not None,
+            of_workspace=workspace is not None,
+            include_archived=include_archived,
+            behind=cursor is not None,
+            most=limit,
+            skips=offset > 0,
+        )
+        at, session_id = cursor or (None, None)
+        values = {
+            "namespace": namespace,
+            "actor_name": actor_name,
+            "workspace": workspace,
+            "at": at and self._dialect.time_in(at),
+            "session_id": session_id,
+            "skipped": offset,
+        }
+        return rows.sessions(query.rows(self._connection, values), self._dialect)
 
     def update(
         self,
@@ -143,33 +153,35 @@ class SessionRepository:
         return self._connection.execute(statement).rowcount == 1
 
     def advance(
-        self, namespace: str, session_id: str, *, messages: int, usage: TokenUsage, at: datetime, sign: int = 1
+        self, namespace: str, session_id: str, *, messages: int, usage: TokenUsage | None, at: datetime, sign: int = 1
     ) -> Advanced:
         """Move a session's counter and totals, and hold its row until the transaction ends.
 
         The lock lines writers of one session up, so that sequences follow the order of the commits. A `sign` of -1
-        takes usage back.
+        takes usage back; `None` leaves the totals alone.
 
         Raises:
             SessionNotFoundError: There is no such session.
             PossibleReplay: A total would go too far, unless the usage is in it already.
         """
         values = {
-            "in_namespace": namespace,
-            "id": session_id,
+            "namespace": namespace,
+            "session_id": session_id,
             "messages": messages,
-            "at": at,
-            **rows.usage_row(usage, sign),
+            "at": self._dialect.time_in(at),
         }
+        if usage is not None:
+            values |= rows.moved_by(usage, sign)
         try:
-            row = self._connection.execute(_ADVANCE, values).first()
+            found = (_ADVANCE if usage is None else _ADVANCE_WITH_USAGE).rows(self._connection, values)
         except DBAPIError as error:
-            if (refusal := overflow(error, dialect_of(self._connection))) is None:
+            if (refusal := overflow(error, self._dialect)) is None:
                 raise
             raise PossibleReplay(refusal) from None
-        if row is None:
+        if not found:
             raise SessionNotFoundError(session_id)
-        return Advanced(row.last_sequence, row.actor_name, rows.totals(row))
+        last_sequence, actor_name, *totals = found[0]
+        return Advanced(last_sequence, actor_name, rows.usage(totals))
 
     def set_usage(self, namespace: str, session_id: str, usage: TokenUsage) -> None:
         """Put the totals of a new session where the ledger has them."""
@@ -181,35 +193,32 @@ class SessionRepository:
         self._connection.execute(statement)
 
 
-def _moved(name: str) -> Any:
-    column = SESSIONS.c[name]
-    if name == "cost":  # NULL until a cost is reported
-        by = bindparam(name, type_=Cost)
-        return func.coalesce(column + by, column, by, type_=Cost)
-    return column + bindparam(name, type_=BigInteger)
+def _given(name: str) -> Any:
+    return bindparam(name, type_=String())
 
 
-_ADVANCE: Update = (
-    update(SESSIONS)
-    .where(SESSIONS.c.session_id == bindparam("id"), SESSIONS.c.namespace == bindparam("in_namespace"))
-    .values(
-        last_sequence=SESSIONS.c.last_sequence + bindparam("messages", type_=BigInteger),
-        updated_at=bindparam("at", type_=UTCTime),
-        **{name: _moved(name) for name in (*COUNTS, "cost")},
+def _advance(*, usage: bool) -> Statement:
+    statement = (
+        update(SESSIONS)
+        .where(SESSIONS.c.session_id == _given("session_id"), SESSIONS.c.namespace == _given("namespace"))
+        .values(moved(usage=usage))
+        .returning(SESSIONS.c.last_sequence, SESSIONS.c.actor_name, *USAGE_COLUMNS)
     )
-    .returning(SESSIONS.c.last_sequence, SESSIONS.c.actor_name, SESSIONS.c.cost, *(SESSIONS.c[name] for name in COUNTS))
-)
+    return Statement(lambda _: statement)
 
 
-def selected(
-    namespace: str, actor_name: str | None, workspace: str | None, *, include_archived: bool
-) -> list[ColumnElement[bool]]:
-    """The conditions of a listing."""
+_ADVANCE, _ADVANCE_WITH_USAGE = _advance(usage=False), _advance(usage=True)
+
+
+def selected(namespace: Any, actor_name: Any, workspace: Any, *, include_archived: bool) -> list[ColumnElement[bool]]:
+    """The conditions of a listing; each a value, a parameter or `None`."""
     conditions = [SESSIONS.c.namespace == namespace]
     if actor_name is not None:
         conditions.append(SESSIONS.c.actor_name == actor_name)
     if workspace is not None:
-        conditions.append(SESSIONS.c.workspace.in_(workspace_ids(namespace, workspace)))
+        # One id, for a name is registered once: of IN (SELECT …) SQLite makes a walk through all sessions, PostgreSQL a
+        # sort of the whole workspace.
+        conditions.append(SESSIONS.c.workspace == workspace_id(namespace, workspace))
     if not include_archived:
         conditions.append(SESSIONS.c.archived_at.is_(None))
     return conditions
@@ -221,9 +230,72 @@ SESSION_ROWS: Select[Any] = select(
 ).select_from(SESSIONS.outerjoin(RESOURCES, RESOURCES.c.resource_id == SESSIONS.c.workspace))
 """Sessions with the names of their workspaces."""
 
-_SESSION = SESSION_ROWS.where(
-    SESSIONS.c.session_id == bindparam("session_id"), SESSIONS.c.namespace == bindparam("namespace")
-)
+_COLUMNS: list[Any] = [
+    *(
+        RESOURCES.c.name if name == "workspace" else SESSIONS.c[name]
+        for name in (
+            "session_id",
+            "namespace",
+            "created_at",
+            "updated_at",
+            "key",
+            "title",
+            "actor_name",
+            "metadata",
+            "workspace",
+            "last_sequence",
+            "version",
+            "archived_at",
+            "source_session_id",
+            "source_sha256",
+        )
+    ),
+    *USAGE_COLUMNS,
+]
+"""The columns of a session, as `rows.sessions` reads them."""
+
+_ROWS = SESSION_ROWS.with_only_columns(*_COLUMNS)
+
+
+def _session() -> Statement:
+    query = _ROWS.where(SESSIONS.c.session_id == _given("session_id"), SESSIONS.c.namespace == _given("namespace"))
+    return Statement(lambda _: query)
+
+
+_SESSION = _session()
+
+
+@functools.lru_cache(maxsize=256)
+def _page(
+    order: SessionOrder,
+    *,
+    of_actor: bool,
+    of_workspace: bool,
+    include_archived: bool,
+    behind: bool,
+    most: int,
+    skips: bool,
+) -> Statement:
+    """The query for a page of sessions; the number is written out, as in `messages._messages`."""
+    time, descending = _ORDERS[order]
+    query = _ROWS.where(
+        *selected(
+            _given("namespace"),
+            _given("actor_name") if of_actor else None,
+            _given("workspace") if of_workspace else None,
+            include_archived=include_archived,
+        )
+    )
+    if behind:
+        place = bindparam("at", type_=DateTime(timezone=True)), _given("session_id")
+        query = query.where(_behind(time, place, descending=descending))
+    keys = [time, SESSIONS.c.session_id]
+    query = query.order_by(*(key.desc() if descending else key for key in keys))
+    query = query.limit(literal_column(int.__repr__(most)))
+    if skips:
+        query = query.offset(bindparam("skipped", type_=BigInteger()))
+    return Statement(lambda _: query)
+
 
 _ORDERS = {
     "newest": (SESSIONS.c.created_at, True),
@@ -232,9 +304,7 @@ _ORDERS = {
 }
 
 
-def _behind(time: Any, cursor: tuple[datetime, str], *, descending: bool) -> Any:
-    """Row comparison written out with the leading column alone first, so that an index on it is used."""
-    at, session_id = cursor
-    if descending:
-        return and_(time <= at, or_(time < at, SESSIONS.c.session_id < session_id))
-    return and_(time >= at, or_(time > at, SESSIONS.c.session_id > session_id))
+def _behind(time: Any, cursor: tuple[Any, Any], *, descending: bool) -> Any:
+    """What comes behind a place: one range of the index, also where many sessions share a time."""
+    place, given = tuple_(time, SESSIONS.c.session_id), tuple_(*cursor)
+    return place < given if descending else place > given

@@ -3,20 +3,62 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Table, TypeDecorator, insert
+import sqlalchemy
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    DateTime,
+    Executable,
+    Table,
+    bindparam,
+    func,
+    type_coerce,
+)
 
 from sessionledger.domain.errors import SessionLedgerError
+from sessionledger.domain.models import COUNTS
+from sessionledger.infrastructure.database import drivers
 from sessionledger.infrastructure.database.dialects import Dialect, dialect_of
-from sessionledger.infrastructure.database.models import Model
+from sessionledger.infrastructure.database.tables import MESSAGES, METADATA, SESSIONS
 
-_TABLES = Model.metadata.tables
-RESOURCES = _TABLES["resources"]
-SESSIONS = _TABLES["sessions"]
-MESSAGES = _TABLES["session_messages"]
-USAGE = _TABLES["token_usage"]
+_TABLES = METADATA.tables
+
+MESSAGE_COLUMNS = [
+    MESSAGES.c[name]
+    for name in (
+        "message_id",
+        "session_id",
+        "sequence",
+        "role",
+        "content",
+        "tool_call_id",
+        "metadata",
+        "created_at",
+        "format",
+        "content_sha256",
+    )
+]
+"""The columns of a message, as `rows.messages` reads them."""
+
+USAGE_COLUMNS = [SESSIONS.c[name] for name in (*COUNTS, "cost")]
+"""The totals of a session, as `rows.usage` reads them."""
+
+
+def moved(*, usage: bool) -> dict[str, Any]:
+    """What an append does to its session's row, for an UPDATE; without `usage` it leaves the totals alone."""
+    values: dict[str, Any] = {
+        "last_sequence": SESSIONS.c.last_sequence + bindparam("messages", type_=BigInteger()),
+        "updated_at": bindparam("at", type_=DateTime(timezone=True)),
+    }
+    if usage:
+        values |= {name: SESSIONS.c[name] + bindparam(f"{name}_more", type_=BigInteger()) for name in COUNTS}
+        # NULL until a cost is reported.
+        cost, more = type_coerce(SESSIONS.c.cost, BigInteger()), bindparam("cost_more", type_=BigInteger())
+        values["cost"] = func.coalesce(cost + more, cost, more)
+    return values
 
 
 class PossibleReplay(Exception):  # noqa: N818 - a signal to `work.py`, never an error for callers
@@ -42,23 +84,24 @@ def insert_new(dialect: Dialect, table_name: str) -> Executable:
     return statement
 
 
-def load(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Store many rows with the same columns, none of whose keys is there, as fast as the database takes them."""
-    if not rows:
-        return
-    copy = dialect_of(connection).copy
-    if copy is None or not copy.permitted(connection, table.name):
-        connection.execute(insert(table), rows)
-        return
-    columns = [table.c[name] for name in rows[0]]
-    stored = [
-        (column.name, column.type.process_bind_param if isinstance(column.type, TypeDecorator) else None)
-        for column in columns
-    ]
-    dialect = connection.dialect
-    copy.load(
-        connection,
-        table.name,
-        [column.name for column in columns],
-        ([row[name] if make is None else make(row[name], dialect) for name, make in stored] for row in rows),
-    )
+def loader(connection: Connection, table: Table, columns: Sequence[str]) -> Callable[[Iterable[Sequence[Any]]], object]:
+    """What stores many rows, none of whose keys is there, as fast as the database takes them.
+
+    Args:
+        connection: In the transaction in which it is used.
+        table: The table.
+        columns: The columns' names, in the order of each row's values, which go to the driver as they are.
+    """
+    dialect = dialect_of(connection)
+    if dialect.copy is not None and dialect.copy.permitted(connection, table.name):
+        return functools.partial(dialect.copy.load, connection, table.name, columns)
+    if dialect.embedded:
+        places = ", ".join("?" * len(columns))
+        statement = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608 - names of our own
+        return lambda rows: drivers.each(connection, statement, list(rows))
+    lean = sqlalchemy.table(table.name, *map(sqlalchemy.column, columns))  # without types: nothing is converted again
+
+    def insert(rows: Iterable[Sequence[Any]]) -> None:
+        connection.execute(sqlalchemy.insert(lean), [dict(zip(columns, row, strict=True)) for row in rows])
+
+    return insert

@@ -11,10 +11,15 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     ColumnElement,
     Connection,
+    DateTime,
+    Executable,
     Integer,
+    String,
     and_,
+    bindparam,
     exists,
     func,
     literal,
@@ -34,9 +39,11 @@ from sessionledger.domain.models import (
     add_usage,
 )
 from sessionledger.infrastructure.database import rows
-from sessionledger.infrastructure.database.dialects import dialect_of
+from sessionledger.infrastructure.database.dialects import Dialect, dialect_of
 from sessionledger.infrastructure.database.repositories.sessions import SessionRepository
-from sessionledger.infrastructure.database.repositories.tables import USAGE, PossibleReplay, insert_new
+from sessionledger.infrastructure.database.repositories.tables import PossibleReplay, insert_new
+from sessionledger.infrastructure.database.statements import Statement
+from sessionledger.infrastructure.database.tables import USAGE
 
 
 class TokenUsageRepository:
@@ -93,6 +100,9 @@ class TokenUsageRepository:
 
     def restore(self, namespace: str, session_id: str, records: Sequence[UsageRecord]) -> set[str]:
         """Store records and leave the totals; return the ids that were new."""
+        if len(records) == 1:
+            values = rows.usage_values(namespace, session_id, records[0], dialect_of(self._connection))
+            return {usage_id for (usage_id,) in _INSERT.rows(self._connection, values)}
         statement = insert_new(dialect_of(self._connection), "token_usage")
         new = [rows.usage_record_row(namespace, session_id, record) for record in records]
         return {row.usage_id for row in self._connection.execute(statement, new)}
@@ -129,11 +139,6 @@ class TokenUsageRepository:
         # Not by the database: each has its own place for NULL, and its own collation.
         return sorted(sums, key=_place)
 
-    def has_records(self, session_id: str) -> bool:
-        """Whether the ledger holds any record under a session's id, of whatever namespace."""
-        any_record = exists().where(USAGE.c.session_id == session_id)
-        return self._connection.execute(select(any_record)).scalar_one()
-
     def is_anothers(self, namespace: str, session_id: str) -> bool:
         """Whether the ledger holds what another namespace spent on a session of its own with this id, since deleted."""
         theirs = exists().where(USAGE.c.session_id == session_id, USAGE.c.namespace != namespace)
@@ -158,6 +163,26 @@ class TokenUsageRepository:
         mine = and_(USAGE.c.session_id == session_id, USAGE.c.namespace == namespace)
         query = select(USAGE).where(mine, USAGE.c.usage_id.in_(ids))
         return {row.usage_id: rows.usage_record(row) for row in self._connection.execute(query)}
+
+
+def _insert(dialect: Dialect) -> Executable:
+    values = {name: bindparam(name, type_=_TYPES.get(name, String())) for name in _GIVEN}
+    statement: Executable = (
+        dialect.insert(USAGE)
+        .values(values)
+        .on_conflict_do_nothing(index_elements=list(USAGE.primary_key))
+        .returning(USAGE.c.usage_id)
+    )
+    return statement
+
+
+_TYPES: dict[str, Any] = {
+    "recorded_at": DateTime(timezone=True),
+    "imported": Boolean(),
+    **dict.fromkeys((*COUNTS, "cost"), BigInteger()),
+}
+_GIVEN = [column.name for column in USAGE.c if column.name != "unknown_fields"]
+_INSERT = Statement(_insert)
 
 
 def _halves(name: str) -> Iterator[ColumnElement[Any]]:

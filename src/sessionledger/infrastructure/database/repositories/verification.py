@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from sessionledger.domain.models import COUNTS
 from sessionledger.infrastructure.database.dialects import Dialect, dialect_of
-from sessionledger.infrastructure.database.repositories.tables import MESSAGES, RESOURCES, SESSIONS, USAGE
+from sessionledger.infrastructure.database.tables import MESSAGES, RESOURCES, SESSIONS, USAGE
 
 ROWS = 500
 CHARACTERS = 2 * 1024 * 1024
