@@ -197,7 +197,7 @@ def waiting_logged(context):
 @given("SQLAlchemy is watched, with something hung on the context of each statement")
 def watch_sqlalchemy(context):
     """As instrumentation does that begins a span before a statement, and ends it afterwards."""
-    context.begun, context.seen, context.failed = [], [], []
+    context.begun, context.ended_well, context.ended_badly = [], [], []
 
     def begin(_connection, _cursor, statement, _parameters, execution, _many):
         assert execution.dialect.paramstyle
@@ -205,10 +205,10 @@ def watch_sqlalchemy(context):
         context.begun.append(statement)
 
     def end(_connection, _cursor, _statement, _parameters, execution, _many):
-        context.seen.append(execution.span)
+        context.ended_well.append(execution.span)
 
     def fail(raised):
-        context.failed.append(raised.execution_context.span)
+        context.ended_badly.append(raised.execution_context.span)
         assert raised.original_exception is not None
 
     for name, listener in {
@@ -233,11 +233,11 @@ def append_refused(context):
 
 @then("each statement was seen to end with what was hung on it, and the refused one with its error")
 def statements_seen(context):
-    assert any(statement.startswith("SELECT") for statement in context.seen)
-    assert any("INSERT INTO session_messages" in statement for statement in context.seen)
-    assert context.failed
-    assert all("INSERT INTO session_messages" in statement for statement in context.failed), context.failed
-    assert sorted(context.begun) == sorted(context.seen + context.failed)
+    assert any(statement.startswith("SELECT") for statement in context.ended_well)
+    assert any("INSERT INTO session_messages" in statement for statement in context.ended_well)
+    assert context.ended_badly
+    assert all("INSERT INTO session_messages" in statement for statement in context.ended_badly), context.ended_badly
+    assert sorted(context.begun) == sorted(context.ended_well + context.ended_badly)
 
 
 # Values that are printed

@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from json.encoder import encode_basestring
 from typing import Any
 
 from sessionledger.domain.errors import InvalidInputError
@@ -76,14 +77,17 @@ def canonical(field: str, value: JSON, *, max_bytes: int = MAX_CONTENT_BYTES) ->
     Raises:
         InvalidInputError: The value is no JSON (a tuple, a key that is no string, NaN …) or exceeds a limit.
     """
-    check(field, value, MAX_DEPTH)
-    text = _dumps(value)
+    if type(value) is str:  # as most content is
+        text = encode_basestring(value)
+    else:
+        check(field, value, MAX_DEPTH)
+        text = _dumps(value)
     if not text.isascii():
         if _SPLIT_PAIR.search(text):
             # Written as escapes and read back, the two would be one character: not what was sent.
             raise InvalidInputError(field, "must not hold a surrogate pair as two characters; join them")
         text = _escaped(text)
-    if len(text.encode()) > max_bytes:
+    if 4 * len(text) > max_bytes and len(text.encode()) > max_bytes:
         raise InvalidInputError(field, f"must be at most {max_bytes} bytes of JSON")
     check_values(field, text, MAX_VALUES)
     return CanonicalJSON(value, text)

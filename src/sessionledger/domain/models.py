@@ -459,12 +459,15 @@ class NewMessage:
         """
         if isinstance(value, cls):
             return value
-        names = [each.name for each in fields(cls)]
-        if not isinstance(value, Mapping) or not {"role", "content"} <= set(value) <= set(names):
+        if not isinstance(value, Mapping) or not {"role", "content"} <= value.keys() <= _MESSAGE_KEYS:
+            names = ", ".join(each.name for each in fields(cls))
             raise InvalidInputError(
-                "messages", f"must be NewMessage objects or mappings with role, content and keys of {', '.join(names)}"
+                "messages", f"must be NewMessage objects or mappings with role, content and keys of {names}"
             )
         return cls(**value)  # type: ignore[arg-type]  # the values are checked when the message is drafted
+
+
+_MESSAGE_KEYS = {each.name for each in fields(NewMessage)}
 
 
 @dataclass(frozen=True, slots=True)

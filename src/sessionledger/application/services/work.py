@@ -43,7 +43,7 @@ from sessionledger.domain.models import (
 from sessionledger.domain.service import UNSET, Messages, Metadata, SessionOrder, Unset, UsageSums
 from sessionledger.infrastructure.database import UnitOfWork
 from sessionledger.infrastructure.database.repositories import WORKSPACE, PossibleReplay
-from sessionledger.infrastructure.database.rows import MessageDraft
+from sessionledger.infrastructure.database.rows import MessageDraft, message_draft
 
 T = TypeVar("T")
 Work = Callable[[UnitOfWork], T]
@@ -338,16 +338,16 @@ def _draft(message: NewMessage, at: datetime) -> MessageDraft:
     usage = None
     if message.usage is not None:
         usage = UsageRecord(message_id, TokenUsage.of(message.usage), at, message_id=message_id, model=model)
-    return MessageDraft(
-        message_id=message_id,
-        role=role,
-        content=content,
-        format=format_name,
-        content_sha256=content.sha256,
-        created_at=at,
-        tool_call_id=checked_optional_name("tool_call_id", message.tool_call_id),
-        metadata=canonical_object("metadata", message.metadata),
-        usage=usage,
+    return message_draft(
+        message_id,
+        role,
+        content,
+        format_name,
+        content.sha256,
+        at,
+        checked_optional_name("tool_call_id", message.tool_call_id),
+        canonical_object("metadata", message.metadata),
+        usage,
     )
 
 

@@ -78,6 +78,10 @@ class MessageDraft:
         )
 
 
+message_draft = unchecked(MessageDraft)
+"""Makes one from its fields in their order."""
+
+
 def _readable(read: Callable[[Row[Any]], T]) -> Callable[[Row[Any]], T]:
     """Report a row that breaks the rules of the domain as the database's fault, not the caller's."""
 
