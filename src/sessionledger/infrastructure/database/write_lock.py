@@ -1,8 +1,9 @@
 """SQLite's write lock, for many writers: whoever has waited longest looks most often.
 
-SQLite's own wait looks less and less often (1, 2, 5, 10 … 100 ms), so that among many writers new ones always win: of
-32 processes one waited 2 s and more for a lock that was held for 0.3 ms at a time (measured). Here the pause begins at
-10 ms and halves with every 20 ms of waiting, down to half a millisecond.
+SQLite's own wait looks less and less often (1, 2, 5, 10 … 100 ms), so that among many writers new ones always win. Here
+the pause begins at 10 ms and halves with every 50 ms of waiting, down to 4 ms. Two runs of 32 processes that append to
+one file through `sqlite3`: with SQLite's wait 2,485 and 2,059 appends a second and a worst wait of 1.6 and 1.3 s, with
+this one 2,006 and 2,098, and 0.20 and 0.27 s. Looking every half millisecond costs a fifth of the throughput.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from sessionledger.infrastructure.database import drivers
 PATIENCE = "sessionledger_patience"
 """In a pooled connection's `info`: for how many milliseconds it waits for another writer."""
 
-LONGEST_PAUSE, SHORTEST_PAUSE, HALVED_EVERY = 0.010, 0.0005, 0.020  # seconds
+LONGEST_PAUSE, SHORTEST_PAUSE, HALVED_EVERY = 0.010, 0.004, 0.050  # seconds
 
 BEGIN = "BEGIN IMMEDIATE"
 # A deferred BEGIN that reads and then writes gets SQLITE_BUSY_SNAPSHOT at once, whatever the timeout.
