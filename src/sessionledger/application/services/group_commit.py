@@ -5,7 +5,7 @@ write to the disk, is paid once for all of them; nobody waits for a group to fil
 commit, as without. On a server the groups are those of one session, and sessions go on side by side; in an embedded
 database, which has one writer anyway, all appends are one group.
 
-(DeWitt et al., "Implementation Techniques for Main Memory Database Systems", SIGMOD 1984, section 5.2.)
+(DeWitt et al., "Implementation Techniques for Main Memory Database Systems", SIGMOD 1984.)
 """
 
 from __future__ import annotations
