@@ -157,11 +157,11 @@ class AsyncJoinedDatabase:
         self._connection = connection
         self.dialect = dialects.dialect_of(connection)
 
-    async def read(self, work: Work[T], *, alone: bool = False) -> T:  # noqa: ARG002
+    async def read(self, work: Work[T], *, alone: bool = False) -> T:  # noqa: ARG002 - the same verbs
         """See `JoinedDatabase.read`."""
         return await self._run(Call(self.dialect, work))
 
-    async def write(self, work: Work[T], ids: tuple[str, ...] = (), alone: bool = False) -> T:  # noqa: ARG002
+    async def write(self, work: Work[T], ids: tuple[str, ...] = (), alone: bool = False) -> T:  # noqa: ARG002 - the same verbs
         """See `JoinedDatabase.write`."""
         return await self._run(Call(self.dialect, work, writes=True, ids=ids))
 

@@ -102,6 +102,6 @@ def wrapped(connection: Connection, text: str, error: Any, context: Any = None) 
     context = context or _Context(connection, text)
     try:
         # Private, but there is no other way to all that SQLAlchemy does about an error.
-        connection._handle_dbapi_exception(error, text, None, None, context)  # noqa: SLF001
+        connection._handle_dbapi_exception(error, text, None, None, context)  # noqa: SLF001 - see above
     except exc.DBAPIError as found:
         return found

@@ -333,7 +333,7 @@ class JoinedDatabase:
         self._connection = connection
         self.dialect = dialects.dialect_of(connection)
 
-    def read(self, work: Work[T], *, alone: bool = False) -> T:  # noqa: ARG002
+    def read(self, work: Work[T], *, alone: bool = False) -> T:  # noqa: ARG002 - the same verbs
         """Run work that only reads; what it sees is up to the caller's transaction."""
         return self._run(Call(self.dialect, work))
 
