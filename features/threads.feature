@@ -52,3 +52,7 @@ Feature: Callers that await a file of SQLite's
     Given a session on a database with one warm connection
     When Python ends while an AsyncDatabase is open
     Then it ends well in one line
+
+  Scenario: A file with a pool that only callers that await can have
+    When a file is opened with a pool for callers that await, and a message appended
+    Then it is the first of its session

@@ -8,6 +8,7 @@ import time
 
 from behave import given, then, when
 from sqlalchemy import text
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 import sessionledger
 from cancelling import cancelled_at, held, held_at, turns
@@ -237,3 +238,14 @@ print(1)
 @when("Python ends while an AsyncDatabase is open")
 def python_ends(context):
     context.ended = python(ENDS.format(url=context.world.url, session_id=context.session.session_id))
+
+
+@when("a file is opened with a pool for callers that await, and a message appended")
+def own_pool(context):
+    service = context.world.connect(poolclass=AsyncAdaptedQueuePool)
+    context.message = service.append_message(service.create().session_id, "user", "Hello")
+
+
+@then("it is the first of its session")
+def is_first(context):
+    assert context.message.sequence == 1

@@ -28,13 +28,10 @@ from sessionledger.domain.errors import (
 )
 from sessionledger.domain.service import Messages
 from sessionledger.infrastructure.database.engine import Database, JoinedDatabase
-from sessionledger.infrastructure.database.threads import ended
+from sessionledger.infrastructure.database.threads import COMMIT_SECONDS, ended
 
 if TYPE_CHECKING:
     from sessionledger.infrastructure.database.aio import AsyncDatabase, AsyncJoinedDatabase
-
-COMMIT_SECONDS = 5.0
-"""How long a cancel waits for the commit of the group that its append is in."""
 
 W = TypeVar("W", "_Waiting", "_Awaiting")
 

@@ -4,8 +4,9 @@ The work is the very same function, run through `AsyncConnection.run_sync`: 2-6 
 (measured), and a cancelled append really is cancelled. A file of SQLite's is served by threads instead (`threads.py`).
 
 **Cancels.** Before COMMIT a cancel ends the statement that runs, the transaction is rolled back, and the connection
-goes back to the pool. A COMMIT that has been sent is awaited first, for at most `COMMIT_SECONDS`. The cancel always
-comes out. A statement that commits by itself is ended as any other: the server has done it, or it has not.
+goes back to the pool. A COMMIT that has been sent is awaited first, for at most `COMMIT_SECONDS` (see `threads.py`).
+The cancel always comes out. A statement that commits by itself is ended as any other: the server has done it, or it
+has not.
 """
 
 from __future__ import annotations
@@ -35,13 +36,12 @@ from sessionledger.infrastructure.database.engine import (
     no_work,
 )
 from sessionledger.infrastructure.database.retry import database_retry
-from sessionledger.infrastructure.database.threads import ThreadedDatabase, ended
-
-COMMIT_SECONDS = 5.0
-"""How long a cancel waits for the outcome of a COMMIT that has been sent; then the connection is given up."""
-
-ROLLBACK_SECONDS = 0.5
-"""How long a cancel waits for the rollback; then the connection goes back to the pool when it is over."""
+from sessionledger.infrastructure.database.threads import (
+    COMMIT_SECONDS,
+    ROLLBACK_SECONDS,
+    ThreadedDatabase,
+    ended,
+)
 
 _OURS = "sessionledger"
 
@@ -64,7 +64,7 @@ class AsyncDatabase(SchemaCheck):
         else:
             self._url = dialects.checked_url(database, awaiting=True)
             self._options = engine_options
-            if dialects.is_file(self._url):
+            if dialects.served_by_threads(self._url, engine_options):
                 blocking = dialects.checked_url(self._url)
                 self._threaded = ThreadedDatabase(Database(blocking, retry_seconds=retry_seconds, **engine_options))
         self.sync_engine = self._threaded.database.engine if self._threaded else self.engine.sync_engine

@@ -428,8 +428,10 @@ def create_file(engine: Engine) -> None:
             raise StorageError(f"The database file {path} cannot be made; check its folder: {error.strerror}") from None
 
 
-def is_file(url: URL) -> bool:
-    """Whether it names a file of an embedded database."""
+def served_by_threads(url: URL, options: Mapping[str, Any]) -> bool:
+    """Whether a blocking engine can stand in for an awaiting one: for a file, unless an option may be of that kind."""
+    if options.keys() & {"async_creator", "pool", "poolclass"}:
+        return False
     return url.get_backend_name() == "sqlite" and _file_of(url) is not None
 
 

@@ -135,7 +135,7 @@ def messages(found: Iterable[Sequence[Any]], dialect: Dialect) -> list[SessionMe
 
 
 def sessions(found: Iterable[Sequence[Any]], dialect: Dialect) -> list[Session]:
-    """Sessions, from rows in the order of `SESSION_COLUMNS`, as the driver gives them.
+    """Sessions, from rows in the order of `repositories/sessions.py`, as the driver gives them.
 
     Raises:
         StorageError: As `messages`.

@@ -26,8 +26,10 @@ READERS = 4
 """How many threads read at once; most of a read is Python, which runs in one thread at a time."""
 
 ROLLBACK_SECONDS = 0.5
+"""How long a cancel waits for the rollback of a call; then the connection goes back to the pool when it is over."""
+
 COMMIT_SECONDS = 5.0
-"""How long a cancel waits for the end of a call, or of a COMMIT that has been sent; then it ends by itself."""
+"""How long a cancel waits for the outcome of a COMMIT that has been sent; then the connection is given up."""
 
 INTERRUPT_SECONDS = 0.005
 """How often a cancel interrupts a call that has not ended: between two of its statements there is nothing to stop."""
