@@ -1,6 +1,6 @@
 """The same verbs for callers that await; the only file that needs greenlet and an async driver.
 
-The work is the very same function, run through `AsyncConnection.run_sync`: 2-6 % over a hand-written async twin
+The work is the very same function, run in a greenlet of SQLAlchemy's: 2-6 % over a hand-written async twin
 (measured), and a cancelled append really is cancelled. A file of SQLite's is served by threads instead (`threads.py`).
 
 **Cancels.** Before COMMIT a cancel ends the statement that runs, the transaction is rolled back, and the connection
@@ -13,19 +13,21 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import aclosing
 from typing import Any
 
-from sqlalchemy import URL, Connection, event
+from sqlalchemy import URL, event
 from sqlalchemy.engine import ExceptionContext
 
 if importlib.util.find_spec("greenlet") is None:  # SQLAlchemy's own error would name an extra of SQLAlchemy's
     raise ImportError("greenlet is not installed; run: pip install 'sessionledger[async]'")
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.util import greenlet_spawn
 
 from sessionledger.infrastructure.database import dialects
+from sessionledger.infrastructure.database.drivers import HeldConnection
 from sessionledger.infrastructure.database.engine import (
     Call,
     Database,
@@ -97,6 +99,11 @@ class AsyncDatabase(SchemaCheck):
     async def stream(self, work: Callable[[UnitOfWork], Iterator[T]]) -> AsyncGenerator[T, None]:
         """See `Database.stream`; each step of the iteration is run by the connection."""
         call = Call(self.dialect, work, schema=self)
+
+        def begun(held: HeldConnection) -> Iterator[T]:
+            held.use(self.dialect.reading)
+            return call.perform(held)
+
         if self._threaded:
             async with aclosing(self._threaded.stream(call)) as found:
                 async for step in found:
@@ -106,7 +113,7 @@ class AsyncDatabase(SchemaCheck):
         with call.translated():
             connection = await self._connecting.connect()
             try:
-                steps = await connection.run_sync(_isolated(call.perform, self.dialect.reading))
+                steps = await connection.run_sync(lambda blocking: begun(HeldConnection.of(blocking)))
                 async for step in _stepped(connection, steps):
                     yield step
                     del step
@@ -138,16 +145,8 @@ class AsyncDatabase(SchemaCheck):
     async def _run(self, call: Call[T]) -> T:
         if self._threaded:
             return await self._threaded.run(call)
-        with call.translated():
-            return await _settled(self._attempt(call), lambda: not call.commit_sent, self._left)
-
-    async def _attempt(self, call: Call[T]) -> T:
-        call.committing = call.commit_sent = False
-        connection = await self._connecting.connect()
-        try:
-            return await connection.run_sync(_isolated(call.perform, self.options(call)))
-        finally:
-            await connection.close()
+        attempt = greenlet_spawn(call.attempt, self._connecting.sync_engine, self.options(call))
+        return await _settled(attempt, lambda: not call.commit_sent, self._left)
 
 
 class AsyncJoinedDatabase:
@@ -187,24 +186,6 @@ async def _stepped(connection: AsyncConnection, steps: Iterator[T]) -> AsyncGene
     while (step := await connection.run_sync(lambda _: next(steps, end))) is not end:
         yield step  # type: ignore[misc]  # not `end`, so a T
         del step  # the next one is made without this one in memory
-
-
-def _isolated(work: Callable[[Connection], T], options: Mapping[str, Any]) -> Callable[[Connection], T]:
-    """Let work begin with these execution options.
-
-    Given to the engine they would be set while SQLAlchemy opens the connection, and a cancel at that moment leaves it
-    checked out for ever: 1 in 320 cancelled reads ended in its warning of a garbage collector.
-    """
-
-    def run(connection: Connection) -> T:
-        try:
-            connection.execution_options(**options)
-        except BaseException:
-            connection.invalidate()  # the pool does not know yet what there is to be set back
-            raise
-        return work(connection)
-
-    return run if options else work
 
 
 async def _settled(step: Coroutine[Any, Any, T], breakable: Callable[[], bool], left: set[asyncio.Task[Any]]) -> T:

@@ -33,6 +33,7 @@ from sessionledger.domain.errors import (
 from sessionledger.domain.models import MAX_COUNT
 from sessionledger.infrastructure.database import write_lock
 from sessionledger.infrastructure.database.copying import COPY, Copy
+from sessionledger.infrastructure.database.drivers import HeldConnection
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class Dialect:
     each_text: Callable[[Any], Any]
     duplicate: frozenset[str]
     commits_alone: Callable[[Connection], bool]
-    take_write_lock: Callable[[Connection, Callable[[], bool]], None]
+    take_write_lock: Callable[[HeldConnection, Callable[[], bool]], None]
     recordset: Callable[[Any, list[Any]], Any] | None = None
     begin_reading: str | None = None
     begin_writing: str | None = None

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine
 
-from sessionledger.domain.errors import CommitOutcomeUnknownError, StorageError
-from sessionledger.infrastructure.database import dialects, drivers, revision
+from sessionledger.domain.errors import CommitOutcomeUnknownError, SessionLedgerError, StorageError
+from sessionledger.infrastructure.database import dialects, revision
 from sessionledger.infrastructure.database.dialects import Dialect
+from sessionledger.infrastructure.database.drivers import HeldConnection
 from sessionledger.infrastructure.database.repositories import (
     ResourceRepository,
     SessionMessageRepository,
@@ -36,26 +37,44 @@ class UnitOfWork:
     """The repositories of one transaction.
 
     Attributes:
-        connection: The transaction's connection.
-        sessions: The repository of sessions.
-        messages: The repository of messages.
-        token_usage: The repository of the ledger of token usage.
-        resources: The repository of resources.
         replaying: Whether an earlier attempt at this very work may have been committed.
         alone: Whether no transaction has begun: each statement commits by itself, until `restart`.
     """
 
+    __slots__ = ("_held", "_restart", "alone", "replaying")
+
     def __init__(
-        self, connection: Connection, restart: Callable[[], None], *, replaying: bool = False, alone: bool = False
+        self, held: HeldConnection, restart: Callable[[], None], *, replaying: bool = False, alone: bool = False
     ) -> None:
-        self.connection = connection
-        self.sessions = SessionRepository(connection)
-        self.messages = SessionMessageRepository(connection)
-        self.token_usage = TokenUsageRepository(connection)
-        self.resources = ResourceRepository(connection)
         self.replaying = replaying
         self.alone = alone
+        self._held = held
         self._restart = restart
+
+    @property
+    def connection(self) -> Connection:
+        """SQLAlchemy's connection."""
+        return self._held.connection
+
+    @property
+    def sessions(self) -> SessionRepository:
+        """The repository of sessions."""
+        return SessionRepository(self._held)
+
+    @property
+    def messages(self) -> SessionMessageRepository:
+        """The repository of messages."""
+        return SessionMessageRepository(self._held)
+
+    @property
+    def token_usage(self) -> TokenUsageRepository:
+        """The repository of the ledger of token usage."""
+        return TokenUsageRepository(self._held)
+
+    @property
+    def resources(self) -> ResourceRepository:
+        """The repository of resources."""
+        return ResourceRepository(self._held)
 
     def restart(self) -> None:
         """Undo everything this work has done so far and go on in a fresh transaction."""
@@ -64,6 +83,9 @@ class UnitOfWork:
 
 
 Work = Callable[[UnitOfWork], T]
+
+TRANSLATED = (StorageError, sqlalchemy.exc.SQLAlchemyError, UnicodeError)
+"""What an attempt may raise that `Call.failure` looks at."""
 
 
 def no_work(_: UnitOfWork) -> None:
@@ -105,26 +127,56 @@ class Call(Generic[T]):
         self._schema = schema
         self._outcome_unknown = False
 
-    def perform(self, connection: Connection) -> T:
-        """Run the work, in a transaction of its own if it needs one: the one function that all executors run."""
+    def attempt(self, engine: Engine, options: Mapping[str, Any], begun: Callable[[Any], object] | None = None) -> T:
+        """Perform it once, on a connection of the engine's; the one function that all executors run.
+
+        Args:
+            engine: The engine.
+            options: Execution options of the connection.
+            begun: Is told the driver's connection, and then `None`, when the pool may give it to another call.
+
+        Raises:
+            SessionLedgerError: Ours in place of the driver's, whose text may quote a message.
+        """
+        self.committing = self.commit_sent = False
+        try:
+            held = HeldConnection(engine)
+            try:
+                if begun is not None:
+                    begun(held.driver)
+                if options:
+                    held.use(options)
+                return self.perform(held)
+            finally:
+                if begun is not None:
+                    begun(None)
+                held.close()
+        except TRANSLATED as error:
+            if (failure := self.failure(error)) is None:
+                raise
+            raise failure from None
+
+    def perform(self, held: HeldConnection) -> T:
+        """Run the work, in a transaction of its own if it needs one."""
         if self._schema is not None:
-            self._schema.check(connection)
-        alone = self._may_commit_alone(connection)
+            self._schema.check(held)
+        alone = self._may_commit_alone(held)
         if alone:
             self.committing = True
         elif self.writes or not self.alone:
-            self._begin(connection)
-        unit = UnitOfWork(connection, lambda: self._restart(connection), replaying=self._outcome_unknown, alone=alone)
+            self._begin(held)
+        unit = UnitOfWork(held, lambda: self._restart(held), replaying=self._outcome_unknown, alone=alone)
         result = self.work(unit)
         if self.writes and not unit.alone:
-            self._commit(connection)
+            self._commit(held.connection)
         return result
 
     def join(self, connection: Connection) -> T:
         """Run the work inside the caller's transaction: a savepoint, no commit."""
+        held = HeldConnection.of(connection)
         if self.dialect.begin_writing and not connection.connection.driver_connection.in_transaction:  # type: ignore[union-attr]  # sqlite3's
             # A savepoint alone would begin the transaction, and releasing it would commit what the caller may undo.
-            drivers.run(connection, self.dialect.begin_writing)
+            held.run(self.dialect.begin_writing)
         savepoint = [connection.begin_nested()]
 
         def restart() -> None:
@@ -132,7 +184,7 @@ class Call(Generic[T]):
             savepoint[0] = connection.begin_nested()
 
         try:
-            result = self.work(UnitOfWork(connection, restart))
+            result = self.work(UnitOfWork(held, restart))
         except BaseException:
             if savepoint[0].is_active:
                 savepoint[0].rollback()
@@ -140,20 +192,19 @@ class Call(Generic[T]):
         savepoint[0].commit()
         return result
 
-    def _may_commit_alone(self, connection: Connection) -> bool:
+    def _may_commit_alone(self, held: HeldConnection) -> bool:
         """Whether the database takes an append as one statement, and the connection commits what is sent."""
         if not (self.writes and self.alone and self._schema is not None and self._schema.commits_alone):
             return False
-        driver: Any = connection.connection.dbapi_connection
-        return bool(driver.autocommit)
+        return bool(held.driver.autocommit)
 
-    def _begin(self, connection: Connection) -> None:
+    def _begin(self, held: HeldConnection) -> None:
         self.committing = self.commit_sent = False
-        connection.begin()
+        held.connection.begin()
         if self.writes:
-            self.dialect.take_write_lock(connection, lambda: self.cancelled)
+            self.dialect.take_write_lock(held, lambda: self.cancelled)
         elif self.dialect.begin_reading:
-            drivers.run(connection, self.dialect.begin_reading)
+            held.run(self.dialect.begin_reading)
 
     def _commit(self, connection: Connection) -> None:
         self.committing = self.commit_sent = True
@@ -174,24 +225,30 @@ class Call(Generic[T]):
                         raise
             raise
 
-    def _restart(self, connection: Connection) -> None:
-        connection.rollback()
-        self._begin(connection)
+    def _restart(self, held: HeldConnection) -> None:
+        held.connection.rollback()
+        self._begin(held)
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Raise our errors in place of the driver's, whose text may quote a message."""
+        """Raise our errors in place of the driver's."""
         try:
             yield
-        except StorageError as error:
-            raise self._with_facts(error) from None
-        except sqlalchemy.exc.SQLAlchemyError as error:
-            failure = dialects.translated(error, self.dialect, committing=self.committing)
-            if failure is None:
+        except TRANSLATED as error:
+            if (failure := self.failure(error)) is None:
                 raise
-            raise (self._with_facts(failure) if isinstance(failure, StorageError) else failure) from None
-        except UnicodeError:  # a driver's, about a value that is no text; it carries the whole value
-            raise self._with_facts(StorageError("A text cannot be sent to the database, or read from it")) from None
+            raise failure from None
+
+    def failure(self, error: Exception) -> SessionLedgerError | None:
+        """Our error for one that an attempt raised; `None` for an exception that is not the database's."""
+        failure: SessionLedgerError | None
+        if isinstance(error, StorageError):
+            failure = error
+        elif isinstance(error, UnicodeError):  # a driver's, about a value that is no text; it carries the whole value
+            failure = StorageError("A text cannot be sent to the database, or read from it")
+        else:
+            failure = dialects.translated(error, self.dialect, committing=self.committing)
+        return self._with_facts(failure) if isinstance(failure, StorageError) else failure
 
     def _with_facts(self, error: StorageError) -> StorageError:
         if isinstance(error, CommitOutcomeUnknownError):
@@ -223,13 +280,13 @@ class SchemaCheck:
             return self._writing
         return {} if call.alone else self.dialect.reading
 
-    def check(self, connection: Connection) -> None:
+    def check(self, held: HeldConnection) -> None:
         """Look at the schema's revision before the first work."""
         if self.verified:
             return
-        revision.verify(connection)
-        self.commits_alone = self.dialect.commits_alone(connection)
-        connection.rollback()
+        revision.verify(held.connection)
+        self.commits_alone = self.dialect.commits_alone(held.connection)
+        held.connection.rollback()
         self.verified = True
 
 
@@ -306,24 +363,14 @@ class Database(SchemaCheck):
 
     @database_retry
     def _run(self, call: Call[T]) -> T:
-        call.committing = call.commit_sent = False
-        with call.translated(), connected(self.engine, self.options(call)) as connection:
-            return call.perform(connection)
-
-
-@contextmanager
-def connected(engine: Engine, options: Mapping[str, Any]) -> Iterator[Connection]:
-    """A connection with these execution options; given to the engine, its own `isolation_level` would win."""
-    with engine.connect() as connection:
-        if options:
-            connection.execution_options(**options)
-        yield connection
+        return call.attempt(self.engine, self.options(call))
 
 
 def steps(engine: Engine, call: Call[Iterator[T]]) -> Generator[T, None, None]:
     """What the work of a call yields, on one snapshot; see `Database.stream`."""
-    with call.translated(), connected(engine, call.dialect.reading) as connection:
-        yield from call.perform(connection)
+    with call.translated(), engine.connect() as connection:
+        connection.execution_options(**call.dialect.reading)
+        yield from call.perform(HeldConnection.of(connection))
 
 
 class JoinedDatabase:

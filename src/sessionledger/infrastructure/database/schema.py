@@ -65,8 +65,7 @@ def current(database: Database) -> str | None:
 
 def _current(database: Database) -> str | None:
     call = Call(database.dialect, lambda work: revision.found(work.connection))
-    with call.translated(), database.engine.connect() as connection:
-        return call.perform(connection)
+    return call.attempt(database.engine, {})
 
 
 def verify(database: Database) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Executable
+from sqlalchemy import Executable
 
-from sessionledger.infrastructure.database import drivers
 from sessionledger.infrastructure.database.dialects import Dialect, dialect_of
+from sessionledger.infrastructure.database.drivers import HeldConnection
 
 
 class Statement:
@@ -26,25 +26,25 @@ class Statement:
         self._build = build
         self._compiled: dict[type, tuple[str, Sequence[str] | None, dict[str, Any]]] = {}
 
-    def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[Any]:
+    def rows(self, held: HeldConnection, values: Mapping[str, Any]) -> list[Any]:
         """Run it with these values, and return its rows as tuples."""
-        text, names, constants = self._text(connection)
+        text, names, constants = self._text(held)
         if constants:
             values = {**constants, **values}
-        return drivers.rows(connection, text, values if names is None else [values[name] for name in names])
+        return held.rows(text, values if names is None else [values[name] for name in names])
 
-    def each(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
+    def each(self, held: HeldConnection, rows: Sequence[Mapping[str, Any]]) -> int:
         """Run it once for each of these values, and return how many rows were changed."""
-        text, names, _ = self._text(connection)
+        text, names, _ = self._text(held)
         every = list(rows) if names is None else [[row[name] for name in names] for row in rows]
-        return drivers.each(connection, text, every)
+        return held.each(text, every)
 
-    def _text(self, connection: Connection) -> tuple[str, Sequence[str] | None, dict[str, Any]]:
+    def _text(self, held: HeldConnection) -> tuple[str, Sequence[str] | None, dict[str, Any]]:
         """The SQL; the order of its parameters, or `None` where the driver takes them by name; values of its own."""
-        kind = type(connection.dialect)
+        kind = type(held.dialect)
         if kind not in self._compiled:
-            statement: Any = self._build(dialect_of(connection))
-            compiled = statement.compile(dialect=connection.dialect)
+            statement: Any = self._build(dialect_of(held))
+            compiled = statement.compile(dialect=held.dialect)
             constants = {name: value for name, value in compiled.params.items() if value is not None}
             self._compiled[kind] = compiled.string, compiled.positiontup, constants
         return self._compiled[kind]

@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any, Generic
 
-from sessionledger.infrastructure.database.engine import Call, Database, T, connected, steps
+from sessionledger.infrastructure.database.engine import Call, Database, T, steps
 from sessionledger.infrastructure.database.write_lock import CallCancelledError
 
 READERS = 4
@@ -131,16 +131,9 @@ class _Attempt(Generic[T]):
 
     def __call__(self) -> T:
         self.begun = True
-        call = self._call
-        if call.cancelled:
+        if self._call.cancelled:
             raise CallCancelledError
-        call.committing = call.commit_sent = False
-        with call.translated(), connected(self._database.engine, {}) as connection:
-            self._use(connection.connection.dbapi_connection)
-            try:
-                return call.perform(connection)
-            finally:
-                self._use(None)  # the pool may give it to another call
+        return self._call.attempt(self._database.engine, {}, self._use)
 
     def interrupt(self) -> None:
         """Break off the statement that runs."""

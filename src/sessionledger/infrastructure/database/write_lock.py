@@ -11,12 +11,9 @@ from __future__ import annotations
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
-from sqlalchemy import Connection
-
-from sessionledger.infrastructure.database import drivers
+from sessionledger.infrastructure.database.drivers import HeldConnection
 
 PATIENCE = "sessionledger_patience"
 """In a pooled connection's `info`: for how many milliseconds it waits for another writer."""
@@ -31,28 +28,26 @@ class CallCancelledError(BaseException):
     """Nobody waits for the call any more; like a cancel of asyncio it is no ordinary error."""
 
 
-def take(connection: Connection, cancelled: Callable[[], bool]) -> None:
+def take(held: HeldConnection, cancelled: Callable[[], bool]) -> None:
     """Begin a transaction that holds the write lock.
 
     Args:
-        connection: The connection; one of an engine that is not ours waits as its driver does.
+        held: The connection; one of an engine that is not ours waits as its driver does.
         cancelled: Whether nobody waits for it any more.
 
     Raises:
         OperationalError: Another writer held it for too long.
         CallCancelledError: `cancelled` became true.
     """
-    info: Mapping[Any, Any] = connection.info
-    patience = info.get(PATIENCE)
+    patience = held.info.get(PATIENCE)
     if patience is None:
-        drivers.run(connection, BEGIN)
+        held.run(BEGIN)
         return
-    driver: Any = connection.connection.dbapi_connection
-    driver.execute("PRAGMA busy_timeout = 0")
+    held.driver.execute("PRAGMA busy_timeout = 0")
     try:
-        drivers.run(connection, BEGIN, lambda cursor: _wait(cursor, patience / 1000, cancelled))
+        held.run(BEGIN, lambda cursor: _wait(cursor, patience / 1000, cancelled))
     finally:
-        driver.execute(f"PRAGMA busy_timeout = {patience:d}")
+        held.driver.execute(f"PRAGMA busy_timeout = {patience:d}")
 
 
 def _wait(cursor: sqlite3.Cursor, seconds: float, cancelled: Callable[[], bool]) -> None:

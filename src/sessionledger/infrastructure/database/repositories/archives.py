@@ -35,6 +35,7 @@ from sessionledger.domain.errors import SessionNotFoundError, StorageError
 from sessionledger.domain.models import Session
 from sessionledger.infrastructure.database import archived_rows, rows
 from sessionledger.infrastructure.database.dialects import dialect_of
+from sessionledger.infrastructure.database.drivers import HeldConnection
 from sessionledger.infrastructure.database.repositories.sessions import SESSION_ROWS, selected
 from sessionledger.infrastructure.database.repositories.tables import MESSAGE_COLUMNS, insert_new, loader
 from sessionledger.infrastructure.database.statements import Statement
@@ -148,7 +149,7 @@ class ArchiveRepository:
         sequence, most = 0, FIRST_PAGE
         while sequence < session.last_sequence:
             values = {"session_id": session.session_id, "after": sequence, "most": most, "characters": CHARACTERS}
-            page = _MESSAGE_PAGE.rows(self._connection, values)
+            page = _MESSAGE_PAGE.rows(HeldConnection.of(self._connection), values)
             if _sequences(page) != list(range(sequence + 1, sequence + 1 + (len(page) or 1))):
                 raise StorageError(
                     f"Session {session.session_id} has not the messages that its last sequence says; "

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Connection, Executable, String, Text, bindparam, exists, func, literal_column, select
+from sqlalchemy import BigInteger, Executable, String, Text, bindparam, exists, func, literal_column, select
 from sqlalchemy.exc import DBAPIError
 
 from sessionledger.domain.errors import MessageConflictError, SequenceConflictError, SessionLedgerError
 from sessionledger.domain.models import SessionMessage
 from sessionledger.infrastructure.database import rows
 from sessionledger.infrastructure.database.dialects import Dialect, dialect_of, refused
+from sessionledger.infrastructure.database.drivers import HeldConnection
 from sessionledger.infrastructure.database.repositories import appending
 from sessionledger.infrastructure.database.repositories.sessions import SessionRepository
 from sessionledger.infrastructure.database.repositories.tables import MESSAGE_COLUMNS, PossibleReplay
@@ -27,9 +28,9 @@ from sessionledger.infrastructure.database.tables import MESSAGES, SESSIONS
 class SessionMessageRepository:
     """The table `session_messages`."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._dialect = dialect_of(connection)
+    def __init__(self, held: HeldConnection) -> None:
+        self._held = held
+        self._dialect = dialect_of(held)
 
     def append_alone(
         self,
@@ -62,7 +63,7 @@ class SessionMessageRepository:
         else:
             values |= appending.values(session_id, drafts[0])
         try:
-            found = appending.append(many=many, usage=bool(records)).rows(self._connection, values)
+            found = appending.append(many=many, usage=bool(records)).rows(self._held, values)
         except DBAPIError as error:
             if refused(error, self._dialect):
                 return None
@@ -90,7 +91,7 @@ class SessionMessageRepository:
             UsageConflictError: A message's id is in the ledger of token usage with other counts.
         """
         records = [draft.usage for draft in drafts if draft.usage is not None]
-        session = SessionRepository(self._connection).advance(
+        session = SessionRepository(self._held).advance(
             namespace, session_id, messages=len(drafts), usage=summed(records) if records else None, at=at
         )
         first = session.last_sequence - len(drafts) + 1
@@ -100,7 +101,7 @@ class SessionMessageRepository:
             raise PossibleReplay
         if records:
             records = [replace(record, actor_name=session.actor_name) for record in records]
-            TokenUsageRepository(self._connection).record_appended(namespace, session_id, records, at=at)
+            TokenUsageRepository(self._held).record_appended(namespace, session_id, records, at=at)
         return [draft.stored(session_id, sequence) for sequence, draft in enumerate(drafts, first)]
 
     def answer_replay(
@@ -120,15 +121,15 @@ class SessionMessageRepository:
             UsageConflictError: The messages are stored without this token usage.
         """
         ids = [draft.message_id for draft in drafts]
-        SessionRepository(self._connection).get_by_id(namespace, session_id)
-        found = _BY_ID.rows(self._connection, {"session_id": session_id, "message_ids": json.dumps(ids)})
+        SessionRepository(self._held).get_by_id(namespace, session_id)
+        found = _BY_ID.rows(self._held, {"session_id": session_id, "message_ids": json.dumps(ids)})
         stored = {message.message_id: message for message in rows.messages(found, self._dialect)}
         if not stored and refusal is not None:
             raise refusal
         different = [draft for draft in drafts if not draft.is_replay_of(stored.get(draft.message_id))]
         if different:
             raise MessageConflictError(session_id, tuple(draft.message_id for draft in different))
-        TokenUsageRepository(self._connection).refuse_others(
+        TokenUsageRepository(self._held).refuse_others(
             namespace, session_id, [draft.usage for draft in drafts if draft.usage is not None]
         )
         return [stored[message_id] for message_id in ids]
@@ -157,9 +158,9 @@ class SessionMessageRepository:
             newest_first=last is not None,
         )
         values = {"namespace": namespace, "session_id": session_id, "after": after, "before": before}
-        found = query.rows(self._connection, values)
+        found = query.rows(self._held, values)
         if not found:  # empty, or not there: only then is a second statement needed
-            SessionRepository(self._connection).get_by_id(namespace, session_id)
+            SessionRepository(self._held).get_by_id(namespace, session_id)
         if last is not None:
             found.reverse()
         return rows.messages(found, self._dialect)
@@ -170,9 +171,9 @@ class SessionMessageRepository:
         Raises:
             SessionNotFoundError: There is no such session.
         """
-        SessionRepository(self._connection).get_by_id(namespace, session_id)
+        SessionRepository(self._held).get_by_id(namespace, session_id)
         statement = select(func.count()).select_from(MESSAGES).where(MESSAGES.c.session_id == session_id)
-        return self._connection.execute(statement).scalar_one()
+        return self._held.connection.execute(statement).scalar_one()
 
     def _insert(self, session_id: str, drafts: Sequence[MessageDraft], first: int) -> int:
         """Insert messages but for those whose ids are stored already; return how many."""
@@ -180,10 +181,10 @@ class SessionMessageRepository:
         for part in appending.parts(drafts):
             if self._dialect.recordset and len(part) > 1:
                 values = {"rows": appending.json_rows(session_id, part, first)}
-                stored += len(appending.INSERT_ROWS.rows(self._connection, values))
+                stored += len(appending.INSERT_ROWS.rows(self._held, values))
             else:
                 stored += appending.INSERT_ROW.each(
-                    self._connection,
+                    self._held,
                     [
                         rows.message_row(session_id, draft, sequence, self._dialect.time_in(draft.created_at))
                         for sequence, draft in enumerate(part, first)

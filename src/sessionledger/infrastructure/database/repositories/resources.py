@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, ScalarSelect, and_, literal_column, select
+from sqlalchemy import ScalarSelect, and_, literal_column, select
 
 from sessionledger.domain.ids import derived_id
 from sessionledger.infrastructure.database.dialects import dialect_of
+from sessionledger.infrastructure.database.drivers import HeldConnection
 from sessionledger.infrastructure.database.repositories.tables import insert_new
 from sessionledger.infrastructure.database.tables import RESOURCES
 
@@ -18,13 +19,13 @@ WORKSPACE = "workspace"
 class ResourceRepository:
     """The table `resources`."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, held: HeldConnection) -> None:
+        self._held = held
 
     def register(self, namespace: str, kind: str, name: str, *, at: datetime) -> str:
         """Return the id of a resource by its name; store it if it is new."""
         query = select(RESOURCES.c.resource_id).where(_named(namespace, kind, name))
-        found: str | None = self._connection.execute(query).scalars().first()
+        found: str | None = self._held.connection.execute(query).scalars().first()
         if found is not None:
             return found
         resource_id = derived_id("resource", namespace, kind, name)
@@ -37,7 +38,7 @@ class ResourceRepository:
             "created_at": at,
             "updated_at": at,
         }
-        self._connection.execute(insert_new(dialect_of(self._connection), "resources"), [row])
+        self._held.connection.execute(insert_new(dialect_of(self._held), "resources"), [row])
         return resource_id
 
 

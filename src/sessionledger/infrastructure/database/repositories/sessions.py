@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    Connection,
     DateTime,
     Select,
     String,
@@ -30,6 +29,7 @@ from sessionledger.domain.models import Session, TokenUsage
 from sessionledger.domain.service import SessionOrder
 from sessionledger.infrastructure.database import rows
 from sessionledger.infrastructure.database.dialects import dialect_of, overflow
+from sessionledger.infrastructure.database.drivers import HeldConnection
 from sessionledger.infrastructure.database.repositories.resources import workspace_id
 from sessionledger.infrastructure.database.repositories.tables import USAGE_COLUMNS, PossibleReplay, insert_new, moved
 from sessionledger.infrastructure.database.statements import Statement
@@ -47,15 +47,15 @@ class Advanced(NamedTuple):
 class SessionRepository:
     """The table `sessions`."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._dialect = dialect_of(connection)
+    def __init__(self, held: HeldConnection) -> None:
+        self._held = held
+        self._dialect = dialect_of(held)
 
     def create(self, session: Session, workspace_id: str | None = None, unknown: str | None = None) -> bool:
         """Store a session; `False`, and nothing is changed, if its id is taken."""
-        statement = insert_new(dialect_of(self._connection), "sessions")
+        statement = insert_new(dialect_of(self._held), "sessions")
         row = rows.session_row(session, workspace_id, unknown)
-        return len(self._connection.execute(statement, [row]).all()) == 1
+        return len(self._held.connection.execute(statement, [row]).all()) == 1
 
     def get_by_id(self, namespace: str, session_id: str) -> Session:
         """Return a session.
@@ -70,7 +70,7 @@ class SessionRepository:
 
     def find_by_id(self, namespace: str, session_id: str) -> Session | None:
         """Return a session, or `None`."""
-        found = _SESSION.rows(self._connection, {"namespace": namespace, "session_id": session_id})
+        found = _SESSION.rows(self._held, {"namespace": namespace, "session_id": session_id})
         return rows.sessions(found, self._dialect)[0] if found else None
 
     def are_there(self, namespace: str, session_ids: Sequence[str]) -> bool:
@@ -78,7 +78,7 @@ class SessionRepository:
         found = select(func.count()).select_from(SESSIONS).where(SESSIONS.c.namespace == namespace)
         parts = (session_ids[start : start + 500] for start in range(0, len(session_ids), 500))
         return all(
-            self._connection.execute(found.where(SESSIONS.c.session_id.in_(part))).scalar_one() == len(part)
+            self._held.connection.execute(found.where(SESSIONS.c.session_id.in_(part))).scalar_one() == len(part)
             for part in parts
         )
 
@@ -113,7 +113,7 @@ class SessionRepository:
             "session_id": session_id,
             "skipped": offset,
         }
-        return rows.sessions(query.rows(self._connection, values), self._dialect)
+        return rows.sessions(query.rows(self._held, values), self._dialect)
 
     def update(
         self,
@@ -138,7 +138,7 @@ class SessionRepository:
         )
         if expected_version is not None:
             statement = statement.where(SESSIONS.c.version == expected_version)
-        changed = self._connection.execute(statement).first()
+        changed = self._held.connection.execute(statement).first()
         session = self.get_by_id(namespace, session_id)
         if expected_version is not None and changed is None:
             raise VersionConflictError(session_id, expected_version, session.version)
@@ -148,9 +148,9 @@ class SessionRepository:
         """Delete a session with its messages; `False` if there is none."""
         mine = exists().where(SESSIONS.c.session_id == session_id, SESSIONS.c.namespace == namespace)
         # Named, not left to ON DELETE CASCADE: on an application's own SQLite engine foreign keys may be off.
-        self._connection.execute(delete(MESSAGES).where(MESSAGES.c.session_id == session_id, mine))
+        self._held.connection.execute(delete(MESSAGES).where(MESSAGES.c.session_id == session_id, mine))
         statement = delete(SESSIONS).where(SESSIONS.c.session_id == session_id, SESSIONS.c.namespace == namespace)
-        return self._connection.execute(statement).rowcount == 1
+        return self._held.connection.execute(statement).rowcount == 1
 
     def advance(
         self, namespace: str, session_id: str, *, messages: int, usage: TokenUsage | None, at: datetime, sign: int = 1
@@ -173,7 +173,7 @@ class SessionRepository:
         if usage is not None:
             values |= rows.moved_by(usage, sign)
         try:
-            found = (_ADVANCE if usage is None else _ADVANCE_WITH_USAGE).rows(self._connection, values)
+            found = (_ADVANCE if usage is None else _ADVANCE_WITH_USAGE).rows(self._held, values)
         except DBAPIError as error:
             if (refusal := overflow(error, self._dialect)) is None:
                 raise
@@ -190,7 +190,7 @@ class SessionRepository:
             .where(SESSIONS.c.session_id == session_id, SESSIONS.c.namespace == namespace)
             .values(**rows.usage_row(usage))
         )
-        self._connection.execute(statement)
+        self._held.connection.execute(statement)
 
 
 def _given(name: str) -> Any:

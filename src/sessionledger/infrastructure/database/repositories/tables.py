@@ -20,8 +20,8 @@ from sqlalchemy import (
 
 from sessionledger.domain.errors import SessionLedgerError
 from sessionledger.domain.models import COUNTS
-from sessionledger.infrastructure.database import drivers
 from sessionledger.infrastructure.database.dialects import Dialect, dialect_of
+from sessionledger.infrastructure.database.drivers import HeldConnection
 from sessionledger.infrastructure.database.tables import MESSAGES, METADATA, SESSIONS
 
 _TABLES = METADATA.tables
@@ -98,7 +98,7 @@ def loader(connection: Connection, table: Table, columns: Sequence[str]) -> Call
     if dialect.embedded:
         places = ", ".join("?" * len(columns))
         statement = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608 - names of our own
-        return lambda rows: drivers.each(connection, statement, list(rows))
+        return lambda rows: HeldConnection.of(connection).each(statement, list(rows))
     lean = sqlalchemy.table(table.name, *map(sqlalchemy.column, columns))  # without types: nothing is converted again
 
     def insert(rows: Iterable[Sequence[Any]]) -> None:

@@ -13,7 +13,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     ColumnElement,
-    Connection,
     DateTime,
     Executable,
     Integer,
@@ -40,6 +39,7 @@ from sessionledger.domain.models import (
 )
 from sessionledger.infrastructure.database import rows
 from sessionledger.infrastructure.database.dialects import Dialect, dialect_of
+from sessionledger.infrastructure.database.drivers import HeldConnection
 from sessionledger.infrastructure.database.repositories.sessions import SessionRepository
 from sessionledger.infrastructure.database.repositories.tables import PossibleReplay, insert_new
 from sessionledger.infrastructure.database.statements import Statement
@@ -49,8 +49,8 @@ from sessionledger.infrastructure.database.tables import USAGE
 class TokenUsageRepository:
     """The table `token_usage`: an append-only ledger. A session's totals move only with a new record."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, held: HeldConnection) -> None:
+        self._held = held
 
     def record(self, namespace: str, session_id: str, record: UsageRecord, *, at: datetime) -> TokenUsage:
         """Store a record and add its counts to the session's totals, which are returned.
@@ -60,9 +60,7 @@ class TokenUsageRepository:
             PossibleReplay: The id is recorded already, or the record is refused unless it is: undo this work and ask
                 `answer_replay`.
         """
-        session = SessionRepository(self._connection).advance(
-            namespace, session_id, messages=0, usage=record.usage, at=at
-        )
+        session = SessionRepository(self._held).advance(namespace, session_id, messages=0, usage=record.usage, at=at)
         if not self.restore(namespace, session_id, [replace(record, actor_name=session.actor_name)]):
             raise PossibleReplay
         return session.usage
@@ -77,7 +75,7 @@ class TokenUsageRepository:
             UsageConflictError: The usage id is recorded with other counts.
             InvalidInputError: It is not recorded; the counts would take a total too far.
         """
-        session = SessionRepository(self._connection).get_by_id(namespace, session_id)
+        session = SessionRepository(self._held).get_by_id(namespace, session_id)
         if refusal is not None and not self._stored(namespace, session_id, [record]):
             raise refusal
         self.refuse_others(namespace, session_id, [record])
@@ -94,23 +92,23 @@ class TokenUsageRepository:
         new = self.restore(namespace, session_id, records)
         if before := [record for record in records if record.usage_id not in new]:
             self.refuse_others(namespace, session_id, before)
-            SessionRepository(self._connection).advance(
+            SessionRepository(self._held).advance(
                 namespace, session_id, messages=0, usage=summed(before), sign=-1, at=at
             )
 
     def restore(self, namespace: str, session_id: str, records: Sequence[UsageRecord]) -> set[str]:
         """Store records and leave the totals; return the ids that were new."""
         if len(records) == 1:
-            values = rows.usage_values(namespace, session_id, records[0], dialect_of(self._connection))
-            return {usage_id for (usage_id,) in _INSERT.rows(self._connection, values)}
-        statement = insert_new(dialect_of(self._connection), "token_usage")
+            values = rows.usage_values(namespace, session_id, records[0], dialect_of(self._held))
+            return {usage_id for (usage_id,) in _INSERT.rows(self._held, values)}
+        statement = insert_new(dialect_of(self._held), "token_usage")
         new = [rows.usage_record_row(namespace, session_id, record) for record in records]
-        return {row.usage_id for row in self._connection.execute(statement, new)}
+        return {row.usage_id for row in self._held.connection.execute(statement, new)}
 
     def totals(self, namespace: str, session_id: str) -> TokenUsage:
         """The sum of the records under a session's id, those of a deleted session with this id included."""
         mine = and_(USAGE.c.session_id == session_id, USAGE.c.namespace == namespace)
-        return _summed_row(self._connection.execute(select(*_SUMS).where(mine)).one())
+        return _summed_row(self._held.connection.execute(select(*_SUMS).where(mine)).one())
 
     def sums(
         self, namespace: str, session_id: str | None, since: datetime | None, until: datetime | None
@@ -134,7 +132,7 @@ class TokenUsageRepository:
             query = query.where(USAGE.c.recorded_at < until)
         sums = [
             UsageSum(row.actor_name, row.model, row.imported, _summed_row(row), row.records, row.of)
-            for row in self._connection.execute(query).all()
+            for row in self._held.connection.execute(query).all()
         ]
         # Not by the database: each has its own place for NULL, and its own collation.
         return sorted(sums, key=_place)
@@ -142,7 +140,7 @@ class TokenUsageRepository:
     def is_anothers(self, namespace: str, session_id: str) -> bool:
         """Whether the ledger holds what another namespace spent on a session of its own with this id, since deleted."""
         theirs = exists().where(USAGE.c.session_id == session_id, USAGE.c.namespace != namespace)
-        return self._connection.execute(select(theirs)).scalar_one()
+        return self._held.connection.execute(select(theirs)).scalar_one()
 
     def refuse_others(self, namespace: str, session_id: str, records: Sequence[UsageRecord]) -> None:
         """Hold records that are sent again against the stored ones.
@@ -162,7 +160,7 @@ class TokenUsageRepository:
         ids = [record.usage_id for record in records]
         mine = and_(USAGE.c.session_id == session_id, USAGE.c.namespace == namespace)
         query = select(USAGE).where(mine, USAGE.c.usage_id.in_(ids))
-        return {row.usage_id: rows.usage_record(row) for row in self._connection.execute(query)}
+        return {row.usage_id: rows.usage_record(row) for row in self._held.connection.execute(query)}
 
 
 def _insert(dialect: Dialect) -> Executable:
