@@ -59,6 +59,31 @@ class HeldConnection:
             self._connection = Connection(self._engine, self._pooled)
         return self._connection
 
+    def begin(self) -> None:
+        """Begin a transaction: SQLAlchemy's where it has a part in it, else without the 12 µs that takes (measured)."""
+        listeners = self._listeners
+        if self._connection is not None or listeners.begin or listeners.commit or listeners.rollback:
+            self.connection.begin()
+        else:
+            self.dialect.do_begin(self._pooled)
+
+    def commit(self) -> None:
+        """Commit the transaction; raises as `rows`."""
+        self._end("commit")
+
+    def rollback(self) -> None:
+        """Roll the transaction back; raises as `rows`."""
+        self._end("rollback")
+
+    def _end(self, how: str) -> None:
+        if self._connection is not None and self._connection.in_transaction():
+            getattr(self._connection, how)()
+            return
+        try:
+            getattr(self.dialect, f"do_{how}")(self._pooled)
+        except BaseException as error:  # noqa: BLE001 - a cancel too: the connection of a COMMIT broken off is given up
+            raise wrapped(self.connection, None, error) from None
+
     def use(self, options: Mapping[str, Any]) -> None:
         """Use these execution options until it is closed.
 
@@ -165,13 +190,14 @@ class _Context:
         """Do nothing; SQLAlchemy calls it."""
 
 
-def wrapped(connection: Connection, text: str, error: Any, context: Any = None) -> exc.DBAPIError:
-    """SQLAlchemy's error for one of the driver's; listeners are told.
+def wrapped(connection: Connection, text: str | None, error: Any, context: Any = None) -> exc.DBAPIError:
+    """SQLAlchemy's error for one of the driver's; listeners are told. One of another kind is raised again.
 
     Where the connection is lost it is given up, and so is whatever the pool opened before: a server that went away has
     lost all of them.
     """
-    context = context or _Context(connection, text)
+    if context is None and text is not None:
+        context = _Context(connection, text)
     try:
         # Private, but there is no other way to all that SQLAlchemy does about an error.
         connection._handle_dbapi_exception(error, text, None, None, context)  # noqa: SLF001 - see above

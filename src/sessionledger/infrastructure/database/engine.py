@@ -168,7 +168,7 @@ class Call(Generic[T]):
         unit = UnitOfWork(held, lambda: self._restart(held), replaying=self._outcome_unknown, alone=alone)
         result = self.work(unit)
         if self.writes and not unit.alone:
-            self._commit(held.connection)
+            self._commit(held)
         return result
 
     def join(self, connection: Connection) -> T:
@@ -200,20 +200,21 @@ class Call(Generic[T]):
 
     def _begin(self, held: HeldConnection) -> None:
         self.committing = self.commit_sent = False
-        held.connection.begin()
+        held.begin()
         if self.writes:
             self.dialect.take_write_lock(held, lambda: self.cancelled)
         elif self.dialect.begin_reading:
             held.run(self.dialect.begin_reading)
 
-    def _commit(self, connection: Connection) -> None:
+    def _commit(self, held: HeldConnection) -> None:
         self.committing = self.commit_sent = True
         if self.cancelled:  # looked at after the line above, so that whoever cancels sees one of the two
             self.committing = self.commit_sent = False
             raise CallCancelledError
         try:
-            connection.commit()
+            held.commit()
         except BaseException:
+            connection = held.connection
             # SQLAlchemy takes the transaction for ended, whatever the database says, and would give the connection back
             # to the pool without a rollback: the next transaction on it would commit this one as well.
             if not connection.invalidated:  # as it is where it was lost: then it does not go back at all
@@ -226,7 +227,7 @@ class Call(Generic[T]):
             raise
 
     def _restart(self, held: HeldConnection) -> None:
-        held.connection.rollback()
+        held.rollback()
         self._begin(held)
 
     @contextmanager
