@@ -7,6 +7,7 @@ column.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -19,6 +20,10 @@ _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = tuple(high + low for high in _DIGITS for low in _DIGITS)
 _SHIFTS = range(120, -1, -10)
+_TIME_SHIFTS = range(40, -1, -10)
+_AS_DIGITS = bytes(ord(_DIGITS[byte & 31]) for byte in range(256))
+"""A digit for each byte; 256 is a multiple of 32, so each is as likely."""
+
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -28,7 +33,12 @@ def new_id() -> str:
     All 80 random bits come from the operating system each time. A generator that counts up from remembered bits
     instead repeated ids in 18 of 200 forks (measured).
     """
-    return _written((time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(10))
+    return _time_digits(time.time_ns() // 1_000_000) + os.urandom(16).translate(_AS_DIGITS).decode("ascii")
+
+
+@functools.lru_cache(maxsize=2)
+def _time_digits(milliseconds: int) -> str:
+    return _written(milliseconds, _TIME_SHIFTS)
 
 
 def session_id_for(namespace: str, key: str) -> str:
@@ -44,13 +54,12 @@ def message_id_for(key: str) -> str:
 def derived_id(*parts: str) -> str:
     """The first 128 bits of the SHA-256 over the parts as canonical JSON, written as a ULID."""
     text = f"[{','.join(map(_ENCODE, parts))}]"
-    return _written(hashlib.sha256(text.encode()).digest()[:16])
+    return _written(int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big"), _SHIFTS)
 
 
-def _written(value: bytes) -> str:
-    """The 128 bits as 26 digits of 5 bits, two at a time: 1.4 µs, where a library took 2.5 (measured)."""
-    number = int.from_bytes(value, "big")
-    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
+def _written(number: int, shifts: range) -> str:
+    """A number as digits of 5 bits, two at a time."""
+    return "".join([_PAIRS[number >> shift & 1023] for shift in shifts])
 
 
 def checked_id(field: str, value: object) -> str:

@@ -459,15 +459,16 @@ class NewMessage:
         """
         if isinstance(value, cls):
             return value
-        if not isinstance(value, Mapping) or not {"role", "content"} <= value.keys() <= _MESSAGE_KEYS:
+        if not isinstance(value, Mapping) or not {"role", "content"} <= value.keys() <= _MESSAGE_KEYS.keys():
             names = ", ".join(each.name for each in fields(cls))
             raise InvalidInputError(
                 "messages", f"must be NewMessage objects or mappings with role, content and keys of {names}"
             )
-        return cls(**value)  # type: ignore[arg-type]  # the values are checked when the message is drafted
+        return _new_message(*map(value.get, _MESSAGE_KEYS))  # the values are checked when the message is drafted
 
 
-_MESSAGE_KEYS = {each.name for each in fields(NewMessage)}
+_MESSAGE_KEYS = {each.name: None for each in fields(NewMessage)}
+_new_message = unchecked(NewMessage)
 
 
 @dataclass(frozen=True, slots=True)

@@ -330,8 +330,11 @@ def settled(unit: UnitOfWork, session: Session) -> Session:
 def _draft(message: NewMessage, at: datetime) -> MessageDraft:
     """Check a message and make it ready to be stored."""
     content = canonical("content", message.content)
-    format_name = default_format(message.content) if message.format is None else checked_word("format", message.format)
-    check_format(message.content, format_name)
+    if message.format is None:
+        format_name = default_format(message.content)
+    else:
+        format_name = checked_word("format", message.format)
+        check_format(message.content, format_name)
     role = checked_role(message.role, format_name)
     message_id = new_id() if message.message_id is None else checked_id("message_id", message.message_id)
     model = checked_optional_name("model", message.model)

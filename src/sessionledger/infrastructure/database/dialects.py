@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -96,8 +96,7 @@ class Dialect:
         time_in: A time as the driver takes it for a statement of our own (see `statements.py`).
         time_out: A time, aware and in UTC, from what the driver reads.
         each_text: The texts in a JSON array of them, as a query.
-        recordset: A JSON array of objects as rows with these columns; `None` where many rows go to the driver one by
-            one.
+        unnested: Arrays as rows, with these columns and the number of the row; `None` where there are no arrays.
         duplicate: Codes of a key that is stored already.
         commits_alone: Whether an append is one statement here that commits by itself.
         begin_reading: The statement that begins a snapshot, where the driver does not begin one by itself.
@@ -132,7 +131,7 @@ class Dialect:
     duplicate: frozenset[str]
     commits_alone: Callable[[Connection], bool]
     take_write_lock: Callable[[HeldConnection, Callable[[], bool]], None]
-    recordset: Callable[[Any, list[Any]], Any] | None = None
+    unnested: Callable[[Sequence[Any], Sequence[str], str], Any] | None = None
     begin_reading: str | None = None
     begin_writing: str | None = None
     reading: Mapping[str, Any] = field(default_factory=dict)
@@ -208,8 +207,8 @@ POSTGRESQL = Dialect(
     time_in=lambda at: at,
     time_out=lambda at: at if at.tzinfo is UTC else at.astimezone(UTC),
     each_text=lambda array: sqlalchemy.select(func.json_array_elements_text(cast(array, JSON))),
-    recordset=lambda array, columns: (
-        func.json_to_recordset(cast(array, JSON)).table_valued(*columns).render_derived(with_types=True)
+    unnested=lambda arrays, columns, number: (
+        func.unnest(*arrays).table_valued(*columns, with_ordinality=number).render_derived()
     ),
     duplicate=frozenset({"23505"}),
     commits_alone=_is_one_node,

@@ -256,20 +256,20 @@ def session_row(session: Session, workspace_id: str | None, unknown: str | None 
     }
 
 
-def message_row(session_id: str, draft: MessageDraft, sequence: int, created_at: Any) -> dict[str, Any]:
-    """The row of a message, as the driver takes it."""
-    return {
-        "message_id": draft.message_id,
-        "session_id": session_id,
-        "sequence": sequence,
-        "role": draft.role,
-        "content": draft.content.text,
-        "tool_call_id": draft.tool_call_id,
-        "metadata": draft.metadata.text,
-        "created_at": created_at,
-        "format": draft.format,
-        "content_sha256": draft.content_sha256,
-    }
+def message_row(session_id: str, draft: MessageDraft, sequence: int, created_at: Any) -> tuple[Any, ...]:
+    """The row of a message, in the order of `MESSAGE_COLUMNS`, as the driver takes it."""
+    return (
+        draft.message_id,
+        session_id,
+        sequence,
+        draft.role,
+        draft.content.text,
+        draft.tool_call_id,
+        draft.metadata.text,
+        created_at,
+        draft.format,
+        draft.content_sha256,
+    )
 
 
 def usage_record_row(namespace: str, session_id: str, record: UsageRecord) -> dict[str, Any]:
@@ -303,9 +303,10 @@ def usage_row(usage: TokenUsage, sign: int = 1) -> dict[str, Any]:
     return {**counts, "cost": None if usage.cost is None else sign * usage.cost}
 
 
-def reported(usage: TokenUsage) -> dict[str, Any]:
-    """The counts and the cost as they were reported, as the driver takes them."""
-    return {**{name: getattr(usage, name) for name in COUNTS}, "cost": cost_in(usage.cost)}
+def reported(record: UsageRecord) -> dict[str, Any]:
+    """The counts, the cost and the model as they were reported, as the driver takes them."""
+    usage = record.usage
+    return {**{name: getattr(usage, name) for name in COUNTS}, "cost": cost_in(usage.cost), "model": record.model}
 
 
 def moved_by(usage: TokenUsage, sign: int = 1) -> dict[str, Any]:

@@ -24,27 +24,27 @@ class Statement:
 
     def __init__(self, build: Callable[[Dialect], Executable]) -> None:
         self._build = build
-        self._compiled: dict[type, tuple[str, Sequence[str] | None, dict[str, Any]]] = {}
+        self._compiled: dict[type, tuple[str, Sequence[str], bool, dict[str, Any]]] = {}
 
     def rows(self, held: HeldConnection, values: Mapping[str, Any]) -> list[Any]:
         """Run it with these values, and return its rows as tuples."""
-        text, names, constants = self._text(held)
+        text, names, by_name, constants = self._text(held)
         if constants:
             values = {**constants, **values}
-        return held.rows(text, values if names is None else [values[name] for name in names])
+        return held.rows(text, values if by_name else [values[name] for name in names])
 
-    def each(self, held: HeldConnection, rows: Sequence[Mapping[str, Any]]) -> int:
-        """Run it once for each of these values, and return how many rows were changed."""
-        text, names, _ = self._text(held)
-        every = list(rows) if names is None else [[row[name] for name in names] for row in rows]
-        return held.each(text, every)
+    def each(self, held: HeldConnection, rows: Sequence[Sequence[Any]]) -> int:
+        """Run it once for each row, with values in the order of its parameters; return how many rows were changed."""
+        text, names, by_name, _ = self._text(held)
+        return held.each(text, [dict(zip(names, row, strict=True)) for row in rows] if by_name else list(rows))
 
-    def _text(self, held: HeldConnection) -> tuple[str, Sequence[str] | None, dict[str, Any]]:
-        """The SQL; the order of its parameters, or `None` where the driver takes them by name; values of its own."""
+    def _text(self, held: HeldConnection) -> tuple[str, Sequence[str], bool, dict[str, Any]]:
+        """The SQL; the names of its parameters in order; whether the driver takes them by name; values of its own."""
         kind = type(held.dialect)
         if kind not in self._compiled:
             statement: Any = self._build(dialect_of(held))
             compiled = statement.compile(dialect=held.dialect)
             constants = {name: value for name, value in compiled.params.items() if value is not None}
-            self._compiled[kind] = compiled.string, compiled.positiontup, constants
+            names = compiled.positiontup or list(compiled.params)
+            self._compiled[kind] = compiled.string, names, compiled.positiontup is None, constants
         return self._compiled[kind]

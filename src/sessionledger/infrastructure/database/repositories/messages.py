@@ -59,7 +59,7 @@ class SessionMessageRepository:
         if records:
             values |= rows.moved_by(summed(records))
         if many := len(drafts) > 1:
-            values["rows"] = appending.json_rows(session_id, drafts, 1)
+            values |= appending.arrays(drafts, usage=bool(records))
         else:
             values |= appending.values(session_id, drafts[0])
         try:
@@ -179,17 +179,7 @@ class SessionMessageRepository:
         """Insert messages but for those whose ids are stored already; return how many."""
         stored = 0
         for part in appending.parts(drafts):
-            if self._dialect.recordset and len(part) > 1:
-                values = {"rows": appending.json_rows(session_id, part, first)}
-                stored += len(appending.INSERT_ROWS.rows(self._held, values))
-            else:
-                stored += appending.INSERT_ROW.each(
-                    self._held,
-                    [
-                        rows.message_row(session_id, draft, sequence, self._dialect.time_in(draft.created_at))
-                        for sequence, draft in enumerate(part, first)
-                    ],
-                )
+            stored += appending.insert(self._held, session_id, part, first)
             first += len(part)
         return stored
 
