@@ -1,4 +1,7 @@
-"""What may differ between databases, as capabilities; nothing in sessionledger asks for a database's name."""
+"""What may differ between databases, as capabilities; nothing in sessionledger asks for a database's name.
+
+Its values are neither compared nor printed: the methods for that would be compiled anew in every process.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ class CallCancelledError(BaseException):
     """Nobody waits for the call any more; like a cancel of asyncio it is no ordinary error."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Beside:
     """What an upgrade needs that runs beside a service, in several transactions.
 
@@ -47,7 +50,7 @@ class Beside:
     refuse_invalid: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Checks:
     """What a verification needs, which trusts nothing that is stored.
 
@@ -66,7 +69,7 @@ class Checks:
     as_stored: Callable[[Connection], AbstractContextManager[None]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Copy:
     """A faster way in for many rows than INSERT.
 
@@ -79,7 +82,7 @@ class Copy:
     load: Callable[[Connection, str, Sequence[str], Iterable[Sequence[Any]]], None]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dialect:
     """One kind of database.
 
