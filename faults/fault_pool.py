@@ -20,6 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import mock
 
+import sqlalchemy
+
 import sessionledger
 from harness import Found, Kind, control, fault
 from sessionledger.infrastructure.database import dialects
@@ -164,7 +166,7 @@ def come_and_go(sessions: Any, session_id: str, count: int) -> int:
                     time.sleep(waits[turn % CALLERS])
             else:
                 sessions.append_message(session_id, "user", "On its way.")
-        except (sessionledger.StorageUnavailableError, dialects.exc.TimeoutError):
+        except (sessionledger.StorageUnavailableError, sqlalchemy.exc.TimeoutError):
             return 1
         return 0
 
@@ -234,7 +236,7 @@ async def come_and_go_async(sessions: Any, session_id: str, count: int) -> int:
                         await asyncio.sleep(wait)
                 else:
                     await sessions.append_message(session_id, "user", "On its way.")
-            except (sessionledger.StorageUnavailableError, dialects.exc.TimeoutError):
+            except (sessionledger.StorageUnavailableError, sqlalchemy.exc.TimeoutError):
                 return 1
             return 0
 
@@ -309,7 +311,7 @@ def pool_used_up_leaking(kind: Kind, found: Found, *, calls: int) -> None:
         kept.append(sessions._database.engine.connect())
         return 0
 
-    with mock.patch(f"{__name__}.come_and_go", keep), contextlib.suppress(dialects.exc.TimeoutError):
+    with mock.patch(f"{__name__}.come_and_go", keep), contextlib.suppress(sqlalchemy.exc.TimeoutError):
         run(kind.fresh(), calls)
         raise AssertionError("the connection that was kept is not missed")
     found["kept"] = len(kept)

@@ -60,7 +60,7 @@ Feature: The house stands as designed
     And no ON CONFLICT sets a time of the database's
 
   Scenario: A database is told by name in one place
-    Then only dialects.py asks for the name of a dialect, an engine or a driver
+    Then only dialects/engines.py asks for the name of a dialect, an engine or a driver
     And nothing reads the name of a violated constraint
 
   Scenario: Values never stand in the SQL

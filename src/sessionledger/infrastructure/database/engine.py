@@ -16,7 +16,7 @@ from sqlalchemy import URL, Connection, Engine
 
 from sessionledger.domain.errors import CommitOutcomeUnknownError, SessionLedgerError, StorageError
 from sessionledger.infrastructure.database import dialects, revision
-from sessionledger.infrastructure.database.dialects import Dialect
+from sessionledger.infrastructure.database.dialects import CallCancelledError, Dialect
 from sessionledger.infrastructure.database.drivers import HeldConnection
 from sessionledger.infrastructure.database.repositories import (
     ResourceRepository,
@@ -25,7 +25,6 @@ from sessionledger.infrastructure.database.repositories import (
     TokenUsageRepository,
 )
 from sessionledger.infrastructure.database.retry import database_retry
-from sessionledger.infrastructure.database.write_lock import CallCancelledError
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession  # half as much again as the rest of SQLAlchemy

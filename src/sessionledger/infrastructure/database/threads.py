@@ -19,8 +19,8 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any, Generic
 
+from sessionledger.infrastructure.database.dialects import CallCancelledError
 from sessionledger.infrastructure.database.engine import Call, Database, T, steps
-from sessionledger.infrastructure.database.write_lock import CallCancelledError
 
 READERS = 4
 """How many threads read at once; most of a read is Python, which runs in one thread at a time."""
