@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from sessionledger.domain.errors import SessionLedgerError, StorageError
@@ -13,7 +12,6 @@ from sessionledger.infrastructure.database.repositories import PossibleReplay
 from sessionledger.infrastructure.database.rows import MessageDraft
 
 
-@dataclass(frozen=True, slots=True)
 class Append:
     """The unit of work of one append, which may run again.
 
@@ -21,20 +19,27 @@ class Append:
         namespace: The session's namespace.
         session_id: The session.
         drafts: The messages, checked and with their ids.
+        ids: The messages' ids.
         at: The time of the append.
         expected_sequence: The last sequence that the caller has seen, if that matters.
     """
 
-    namespace: str
-    session_id: str
-    drafts: Sequence[MessageDraft]
-    at: datetime
-    expected_sequence: int | None = None
+    __slots__ = ("at", "drafts", "expected_sequence", "ids", "namespace", "session_id")
 
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """The messages' ids."""
-        return tuple([draft.message_id for draft in self.drafts])
+    def __init__(
+        self,
+        namespace: str,
+        session_id: str,
+        drafts: Sequence[MessageDraft],
+        at: datetime,
+        expected_sequence: int | None,
+    ) -> None:
+        self.namespace = namespace
+        self.session_id = session_id
+        self.drafts = drafts
+        self.ids = tuple([draft.message_id for draft in drafts])
+        self.at = at
+        self.expected_sequence = expected_sequence
 
     def __call__(self, unit: UnitOfWork) -> Messages:
         """Append, in one statement that commits by itself where that may be; or answer as a replay is answered."""

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from sessionledger.domain.errors import SessionNotFoundError, VersionConflictError
-from sessionledger.domain.models import Session, TokenUsage
+from sessionledger.domain.models import NO_USAGE, Session, TokenUsage
 from sessionledger.domain.service import SessionOrder
 from sessionledger.infrastructure.database import rows
 from sessionledger.infrastructure.database.dialects import dialect_of, overflow
@@ -37,7 +37,7 @@ from sessionledger.infrastructure.database.tables import MESSAGES, RESOURCES, SE
 
 
 class Advanced(NamedTuple):
-    """A session after `advance`: its last sequence, its actor and its totals."""
+    """A session after `advance`: its last sequence, its actor, and its totals where usage was added."""
 
     last_sequence: int
     actor_name: str | None
@@ -181,7 +181,7 @@ class SessionRepository:
         if not found:
             raise SessionNotFoundError(session_id)
         last_sequence, actor_name, *totals = found[0]
-        return Advanced(last_sequence, actor_name, rows.usage(totals))
+        return Advanced(last_sequence, actor_name, rows.usage(totals) if totals else NO_USAGE)
 
     def set_usage(self, namespace: str, session_id: str, usage: TokenUsage) -> None:
         """Put the totals of a new session where the ledger has them."""
@@ -202,7 +202,7 @@ def _advance(*, usage: bool) -> Statement:
         update(SESSIONS)
         .where(SESSIONS.c.session_id == _given("session_id"), SESSIONS.c.namespace == _given("namespace"))
         .values(moved(usage=usage))
-        .returning(SESSIONS.c.last_sequence, SESSIONS.c.actor_name, *USAGE_COLUMNS)
+        .returning(SESSIONS.c.last_sequence, SESSIONS.c.actor_name, *(USAGE_COLUMNS if usage else ()))
     )
     return Statement(lambda _: statement)
 
