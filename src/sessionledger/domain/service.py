@@ -25,9 +25,8 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
-from typing import BinaryIO, Final, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Self, TypeAlias
 
-from sessionledger.domain.archive import ArchiveLimits, Compression, Follow, TrustedKey
 from sessionledger.domain.content import JSON
 from sessionledger.domain.models import (
     ArchiveReceipt,
@@ -39,6 +38,9 @@ from sessionledger.domain.models import (
     TokenUsage,
     UsageSum,
 )
+
+if TYPE_CHECKING:
+    from sessionledger.domain.archive import ArchiveLimits, Compression, Follow, TrustedKey
 
 
 class Unset(Enum):
