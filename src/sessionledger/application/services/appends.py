@@ -13,7 +13,7 @@ from sessionledger.infrastructure.database.repositories import PossibleReplay
 from sessionledger.infrastructure.database.rows import MessageDraft
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Append:
     """The unit of work of one append, which may run again.
 

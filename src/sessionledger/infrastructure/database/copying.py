@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from sessionledger.infrastructure.database import drivers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Copy:
     """A faster way in for many rows than INSERT.
 

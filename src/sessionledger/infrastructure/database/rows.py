@@ -39,7 +39,7 @@ _session_of = unchecked(Session)
 _usage_of = unchecked(TokenUsage)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class MessageDraft:
     """A message ready to be stored: checked, with its id and its canonical texts; the database gives the sequence."""
 
