@@ -31,8 +31,6 @@ from sessionledger.domain.errors import (
 )
 from sessionledger.domain.ids import message_id_for, new_id, session_id_for
 from sessionledger.domain.models import (
-    ArchiveReceipt,
-    ImportReceipt,
     NewMessage,
     Session,
     SessionMessage,
@@ -47,7 +45,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sessionledger.application.services import AsyncPersistentSessionService, PersistentSessionService
-    from sessionledger.domain.archive import ArchiveLimits, ArchiveProgress, ArchiveReader, SigningKey, TrustedKey
+    from sessionledger.domain.archive import (
+        ArchiveLimits,
+        ArchiveProgress,
+        ArchiveReader,
+        ArchiveReceipt,
+        ImportReceipt,
+        SigningKey,
+        TrustedKey,
+    )
     from sessionledger.domain.verification import Finding, VerificationReport
 
 __version__ = "0.1.0"

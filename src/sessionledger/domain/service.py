@@ -29,8 +29,6 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Self, TypeAlias
 
 from sessionledger.domain.content import JSON
 from sessionledger.domain.models import (
-    ArchiveReceipt,
-    ImportReceipt,
     NewMessage,
     Session,
     SessionMessage,
@@ -40,7 +38,14 @@ from sessionledger.domain.models import (
 )
 
 if TYPE_CHECKING:
-    from sessionledger.domain.archive import ArchiveLimits, Compression, Follow, TrustedKey
+    from sessionledger.domain.archive import (
+        ArchiveLimits,
+        ArchiveReceipt,
+        Compression,
+        Follow,
+        ImportReceipt,
+        TrustedKey,
+    )
 
 
 class Unset(Enum):

@@ -80,18 +80,16 @@ def _observed(name: str, method: FunctionType) -> Callable[..., Any]:
         attributes = {"db.system.name": service._database.dialect.system, **fixed}  # noqa: SLF001
         return signals.Call(title, attributes, session_id)
 
-    @functools.wraps(method)
     def called(self: Any, *arguments: Any, **named: Any) -> Any:
         if (signals := _signals()) is None:
             return method(self, *arguments, **named)
         with begun(signals, self, arguments, named) as call:
             return call.gave(method(self, *arguments, **named))
 
-    @functools.wraps(method)
     async def awaited(self: Any, *arguments: Any, **named: Any) -> Any:
         if (signals := _signals()) is None:
             return await method(self, *arguments, **named)
         with begun(signals, self, arguments, named) as call:
             return call.gave(await method(self, *arguments, **named))
 
-    return awaited if inspect.iscoroutinefunction(method) else called
+    return functools.wraps(method)(awaited if inspect.iscoroutinefunction(method) else called)

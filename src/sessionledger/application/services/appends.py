@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from sessionledger.domain.errors import SessionLedgerError, StorageError
@@ -13,7 +12,6 @@ from sessionledger.infrastructure.database.repositories import PossibleReplay
 from sessionledger.infrastructure.database.rows import MessageDraft
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Append:
     """The unit of work of one append, which may run again.
 
@@ -25,11 +23,19 @@ class Append:
         expected_sequence: The last sequence that the caller has seen, if that matters.
     """
 
-    namespace: str
-    session_id: str
-    drafts: Sequence[MessageDraft]
-    at: datetime
-    expected_sequence: int | None = None
+    def __init__(
+        self,
+        namespace: str,
+        session_id: str,
+        drafts: Sequence[MessageDraft],
+        at: datetime,
+        expected_sequence: int | None = None,
+    ) -> None:
+        self.namespace = namespace
+        self.session_id = session_id
+        self.drafts = drafts
+        self.at = at
+        self.expected_sequence = expected_sequence
 
     @property
     def ids(self) -> tuple[str, ...]:

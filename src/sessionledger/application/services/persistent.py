@@ -12,8 +12,6 @@ from sessionledger.application.services.work import SessionWork
 from sessionledger.domain.content import JSON
 from sessionledger.domain.errors import SchemaRevisionError
 from sessionledger.domain.models import (
-    ArchiveReceipt,
-    ImportReceipt,
     NewMessage,
     Session,
     SessionMessage,
@@ -38,7 +36,14 @@ from sessionledger.infrastructure.telemetry import observed
 
 if TYPE_CHECKING:
     from sessionledger.application.services.transfers import AsyncTransfers, Transfers
-    from sessionledger.domain.archive import ArchiveLimits, Compression, Follow, TrustedKey
+    from sessionledger.domain.archive import (
+        ArchiveLimits,
+        ArchiveReceipt,
+        Compression,
+        Follow,
+        ImportReceipt,
+        TrustedKey,
+    )
     from sessionledger.infrastructure.database.aio import AsyncDatabase, AsyncJoinedDatabase
 
 

@@ -16,12 +16,14 @@ from sessionledger.application.services.files import checked_file, in_thread, op
 from sessionledger.domain.archive import (
     ArchiveFile,
     ArchiveLimits,
+    ArchiveReceipt,
     Compression,
     Follow,
+    ImportReceipt,
     TrustedKey,
     checked_compression,
 )
-from sessionledger.domain.models import ArchiveReceipt, ImportReceipt, Session
+from sessionledger.domain.models import Session
 from sessionledger.infrastructure.database import Database
 from sessionledger.infrastructure.database.engine import JoinedDatabase
 

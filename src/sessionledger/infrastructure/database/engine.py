@@ -292,7 +292,7 @@ class Database(SchemaCheck):
     def verify(self) -> None:
         """Change nothing, and raise `SchemaRevisionError` unless the tables are those this release works with."""
         self.verified = False
-        self.read(no_work)
+        self.read(no_work, alone=True)
 
     def close(self) -> None:
         """Close the connections, unless the engine is the application's."""
