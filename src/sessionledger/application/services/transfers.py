@@ -1,7 +1,7 @@
 """Archives to and from files, for both services: the work is in `archives.py`, the files in `files.py`.
 
-Loaded with a service's first archive: all that archives need was a fifth of what a connected service loads (measured),
-and most processes move no session.
+Loaded with a service's first archive: all that archives need was a third of what a connected service loads beside
+SQLAlchemy (measured), and most processes move no session.
 """
 
 from __future__ import annotations

@@ -91,8 +91,8 @@ def verify(connection: Connection) -> None:
 def _is_expected(connection: Connection) -> bool:
     """Whether the database is at the revision of this release, as nearly every one is.
 
-    One statement. To ask for the names of all tables first, and to compile that, was half of what we add to opening a
-    database on a server (measured).
+    One statement. To ask for the names of all tables first, and to compile that, took a process's first `connect` 5 ms
+    more (SQLite, measured).
     """
     try:
         return drivers.rows(connection, _FOUND, ()) == [(EXPECTED,)]
