@@ -16,6 +16,17 @@ Feature: The house stands as designed
     When Python imports sessionledger
     Then none of sqlalchemy, alembic, greenlet, psycopg, aiosqlite, tenacity, rich, cyclopts, cryptography and backports.zstd is loaded
 
+  Scenario: A connected service loads only what every one needs
+    When Python connects to a ledger and appends a message
+    Then none of alembic, tenacity, sqlalchemy.orm, opentelemetry, cryptography, backports.zstd, sessionledger.domain.archive, sessionledger.domain.verification, sessionledger.application.services.archives and sessionledger.application.services.group_commit is loaded
+
+  Scenario: What comes later is loaded when it is used (control)
+    When Python connects to a ledger and exports a session
+    Then all of sessionledger.domain.archive and sessionledger.application.services.archives are loaded
+
+  Scenario: Every public name is there, also one that comes later
+    Then each public name of the package is listed and can be asked for first
+
   @needs.file
   Scenario: The sync side works with no extra installed
     When Python uses a ledger where greenlet, psycopg, aiosqlite, rich, cyclopts, cryptography and backports.zstd cannot be imported

@@ -20,7 +20,7 @@ import sessionledger
 from forks import in_forks
 from sessionledger.application.services import AsyncPersistentSessionService, PersistentSessionService
 from sessionledger.domain import errors
-from sessionledger.infrastructure.database import Database, SessionModel
+from sessionledger.infrastructure.database import Database, SessionModel, schema
 from sessionledger.infrastructure.database.aio import AsyncDatabase
 from steps import retry
 
@@ -101,13 +101,53 @@ def imports(context):
     context.ended = python("import sessionledger\nprint(*sys.modules)")
 
 
+@when("Python connects to a ledger and {does}")
+def connects(context, does):
+    database = Database(context.world.url)
+    schema.upgrade(database)
+    database.close()
+    calls = {
+        "appends a message": 'sessions.append_message(session.session_id, "user", "Hello")',
+        "exports a session": "sessions.export_session(session.session_id, io.BytesIO())",
+    }
+    program = f"""
+import io, sys
+import sessionledger
+with sessionledger.connect({context.world.url!r}) as sessions:
+    session = sessions.create(actor_name="agent")
+    {calls[does]}
+print(*sys.modules)
+"""
+    context.ended = python(program)
+
+
 @then("none of {names} is loaded")
 def none_loaded(context, names):
-    loaded = context.ended.stdout.split()
-    assert "sessionledger.domain.models" in loaded, context.ended.stderr
-    wanted = re.split(r", | and ", names)
-    assert len(wanted) == 10
-    assert not set(wanted) & set(loaded), set(wanted) & set(loaded)
+    assert not loaded(context, names, 10), loaded(context, names, 10)
+
+
+@then("all of {names} are loaded")
+def all_loaded(context, names):
+    assert len(loaded(context, names, 2)) == 2
+
+
+def loaded(context, names, count):
+    """Those of so many modules that a program has loaded."""
+    found = context.ended.stdout.split()
+    assert "sessionledger.domain.models" in found, context.ended.stderr
+    named = re.split(r", | and ", names)
+    assert len(named) == count
+    return set(named) & set(found)
+
+
+@then("each public name of the package is listed and can be asked for first")
+def public_names(context):
+    assert set(sessionledger.__all__) <= set(dir(sessionledger))
+    for name in sessionledger.__all__:
+        ended = python(f"from sessionledger import {name}; print({name}.__name__)")
+        assert ended.stdout == f"{name}\n", ended.stderr
+    ended = python("from sessionledger import nothing")
+    assert "cannot import name 'nothing' from 'sessionledger'" in ended.stderr, ended.stderr
 
 
 @when("Python uses a ledger where {names} cannot be imported")

@@ -1,13 +1,13 @@
 """The durable record of conversations with AI agents: never lost, never doubled, never out of order.
 
-Importing this package imports no database library; `connect` and `connect_async` do.
+Importing this package imports no database library; `connect` and `connect_async` do. What archives and verification
+need is imported when it is asked for: a service that only keeps conversations needs none of it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sessionledger.domain.archive import ArchiveLimits, ArchiveProgress, ArchiveReader, SigningKey, TrustedKey
 from sessionledger.domain.errors import (
     ArchiveChecksumError,
     ArchiveError,
@@ -31,8 +31,6 @@ from sessionledger.domain.errors import (
 )
 from sessionledger.domain.ids import message_id_for, new_id, session_id_for
 from sessionledger.domain.models import (
-    ArchiveReceipt,
-    ImportReceipt,
     NewMessage,
     Session,
     SessionMessage,
@@ -42,12 +40,21 @@ from sessionledger.domain.models import (
     UsageSum,
 )
 from sessionledger.domain.service import AsyncSessionService, SessionService
-from sessionledger.domain.verification import Finding, VerificationReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sessionledger.application.services import AsyncPersistentSessionService, PersistentSessionService
+    from sessionledger.domain.archive import (
+        ArchiveLimits,
+        ArchiveProgress,
+        ArchiveReader,
+        ArchiveReceipt,
+        ImportReceipt,
+        SigningKey,
+        TrustedKey,
+    )
+    from sessionledger.domain.verification import Finding, VerificationReport
 
 __version__ = "0.1.0"
 
@@ -96,6 +103,18 @@ __all__ = [
     "session_id_for",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from sessionledger.domain import archive, verification
+
+        return getattr(archive, name, None) or getattr(verification, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def connect(

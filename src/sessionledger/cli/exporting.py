@@ -15,8 +15,7 @@ from sessionledger.cli import machine, readable, sources, values, words
 from sessionledger.cli.bars import bars, follow
 from sessionledger.cli.context import Context, UsageError
 from sessionledger.cli.files import replacing
-from sessionledger.domain.archive import ArchiveLimits, Compression, Signature, SigningKey
-from sessionledger.domain.models import ArchiveReceipt
+from sessionledger.domain.archive import ArchiveLimits, ArchiveReceipt, Compression, Signature, SigningKey
 
 InContext = Annotated[Context, Parameter(parse=False)]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]

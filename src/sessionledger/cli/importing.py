@@ -10,9 +10,9 @@ from sessionledger.cli import conversations, machine, sources, values, words
 from sessionledger.cli.bars import bars, follow
 from sessionledger.cli.context import Context, UsageError
 from sessionledger.cli.sources import UnreadableFileError
-from sessionledger.domain.archive import ArchiveLimits, TrustedKey
+from sessionledger.domain.archive import ArchiveLimits, ImportReceipt, TrustedKey
 from sessionledger.domain.errors import ArchiveError, ArchiveFormatError, ArchiveLimitError, SessionExistsError
-from sessionledger.domain.models import ImportReceipt, Session
+from sessionledger.domain.models import Session
 from sessionledger.domain.service import SessionService
 
 InContext = Annotated[Context, Parameter(parse=False)]

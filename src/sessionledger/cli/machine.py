@@ -3,8 +3,9 @@
 from dataclasses import asdict
 from datetime import datetime
 
+from sessionledger.domain.archive import ArchiveReceipt
 from sessionledger.domain.content import JSON
-from sessionledger.domain.models import ArchiveReceipt, Session, SessionMessage, TokenUsage
+from sessionledger.domain.models import Session, SessionMessage, TokenUsage
 
 
 def usage(value: TokenUsage) -> dict[str, JSON]:

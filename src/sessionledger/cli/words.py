@@ -2,7 +2,8 @@
 
 from datetime import datetime
 
-from sessionledger.domain.models import ArchiveReceipt, Session, TokenUsage
+from sessionledger.domain.archive import ArchiveReceipt
+from sessionledger.domain.models import Session, TokenUsage
 
 
 def count(number: int, noun: str) -> str:

@@ -25,13 +25,10 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
-from typing import BinaryIO, Final, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Self, TypeAlias
 
-from sessionledger.domain.archive import ArchiveLimits, Compression, Follow, TrustedKey
 from sessionledger.domain.content import JSON
 from sessionledger.domain.models import (
-    ArchiveReceipt,
-    ImportReceipt,
     NewMessage,
     Session,
     SessionMessage,
@@ -39,6 +36,16 @@ from sessionledger.domain.models import (
     TokenUsage,
     UsageSum,
 )
+
+if TYPE_CHECKING:
+    from sessionledger.domain.archive import (
+        ArchiveLimits,
+        ArchiveReceipt,
+        Compression,
+        Follow,
+        ImportReceipt,
+        TrustedKey,
+    )
 
 
 class Unset(Enum):

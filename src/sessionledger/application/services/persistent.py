@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import aclosing, closing
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from sessionledger.application.services.appends import Append
-from sessionledger.application.services.archives import Export, Import
-from sessionledger.application.services.files import checked_file, in_thread, opened, opened_in_thread
-from sessionledger.application.services.group_commit import AsyncGroupCommit, GroupCommit
 from sessionledger.application.services.work import SessionWork
-from sessionledger.domain.archive import (
-    ArchiveFile,
-    ArchiveLimits,
-    Compression,
-    Follow,
-    TrustedKey,
-    checked_compression,
-)
 from sessionledger.domain.content import JSON
 from sessionledger.domain.errors import SchemaRevisionError
 from sessionledger.domain.models import (
-    ArchiveReceipt,
-    ImportReceipt,
     NewMessage,
     Session,
     SessionMessage,
@@ -50,6 +35,15 @@ from sessionledger.infrastructure.database.engine import Database, JoinedDatabas
 from sessionledger.infrastructure.telemetry import observed
 
 if TYPE_CHECKING:
+    from sessionledger.application.services.transfers import AsyncTransfers, Transfers
+    from sessionledger.domain.archive import (
+        ArchiveLimits,
+        ArchiveReceipt,
+        Compression,
+        Follow,
+        ImportReceipt,
+        TrustedKey,
+    )
     from sessionledger.infrastructure.database.aio import AsyncDatabase, AsyncJoinedDatabase
 
 
@@ -72,7 +66,11 @@ class PersistentSessionService(SessionService):
     ) -> None:
         self._database = database
         self._work = SessionWork(namespace)
-        self._group_commit = GroupCommit(database) if checked_flag("group_commit", group_commit) else None
+        self._group_commit: GroupCommit | None = None
+        if checked_flag("group_commit", group_commit):
+            from sessionledger.application.services.group_commit import GroupCommit  # which few ask for
+
+            self._group_commit = GroupCommit(database)
 
     @classmethod
     def connect(cls, url: str, *, namespace: str = "default", group_commit: bool = False, **options: Any) -> Self:
@@ -99,6 +97,12 @@ class PersistentSessionService(SessionService):
     def namespace(self) -> str:
         """The tenant the service is bound to."""
         return self._work.namespace
+
+    @property
+    def _transfers(self) -> Transfers:
+        from sessionledger.application.services.transfers import Transfers  # all that only archives need
+
+        return Transfers(self._database, self.namespace)
 
     def create(
         self,
@@ -255,7 +259,7 @@ class PersistentSessionService(SessionService):
         follow: Follow | None = None,
     ) -> ArchiveReceipt:
         """See `SessionService.export_session`."""
-        return self._write(Export(self.namespace, session_ids=[session_id], follow=follow), file, compression)
+        return self._transfers.write(file, compression, session_ids=[session_id], follow=follow)
 
     def export_sessions(
         self,
@@ -270,8 +274,9 @@ class PersistentSessionService(SessionService):
         follow: Follow | None = None,
     ) -> ArchiveReceipt:
         """See `SessionService.export_sessions`."""
-        export = Export(
-            self.namespace,
+        return self._transfers.write(
+            file,
+            compression,
             session_ids=session_ids,
             actor_name=actor_name,
             workspace=workspace,
@@ -279,16 +284,6 @@ class PersistentSessionService(SessionService):
             since=since,
             follow=follow,
         )
-        return self._write(export, file, compression)
-
-    def _write(self, export: Export, file: BinaryIO, compression: Compression | None) -> ArchiveReceipt:
-        archive = ArchiveFile(checked_file(file, "write"), checked_compression(compression))
-        with closing(self._database.stream(export)) as pieces:
-            for piece in pieces:
-                archive.write(piece)
-                del piece  # the next one is made without this one in memory
-        archive.finish()
-        return export.receipt(archive.compressed_size)
 
     def import_session(
         self,
@@ -301,9 +296,7 @@ class PersistentSessionService(SessionService):
         follow: Follow | None = None,
     ) -> Session:
         """See `SessionService.import_session`."""
-        with opened(file, limits, signature, trusted_keys, follow) as archive:
-            work = Import(archive, self.namespace, as_copy=as_copy)
-            return work.committed(self._database.write(work.one_session(), work.ids))
+        return self._transfers.read_one(file, limits, signature, trusted_keys, follow, as_copy=as_copy)
 
     def import_sessions(
         self,
@@ -316,9 +309,7 @@ class PersistentSessionService(SessionService):
         follow: Follow | None = None,
     ) -> ImportReceipt:
         """See `SessionService.import_sessions`."""
-        with opened(file, limits, signature, trusted_keys, follow) as archive:
-            work = Import(archive, self.namespace, as_copy=as_copy)
-            return work.committed(self._database.write(work, work.ids))
+        return self._transfers.read(file, limits, signature, trusted_keys, follow, as_copy=as_copy)
 
     def update_token_usage(
         self,
@@ -358,7 +349,11 @@ class AsyncPersistentSessionService(AsyncSessionService):
     ) -> None:
         self._database = database
         self._work = SessionWork(namespace)
-        self._group_commit = AsyncGroupCommit(database) if checked_flag("group_commit", group_commit) else None
+        self._group_commit: AsyncGroupCommit | None = None
+        if checked_flag("group_commit", group_commit):
+            from sessionledger.application.services.group_commit import AsyncGroupCommit  # which few ask for
+
+            self._group_commit = AsyncGroupCommit(database)
 
     @classmethod
     async def connect(cls, url: str, *, namespace: str = "default", group_commit: bool = False, **options: Any) -> Self:
@@ -387,6 +382,12 @@ class AsyncPersistentSessionService(AsyncSessionService):
     def namespace(self) -> str:
         """The tenant the service is bound to."""
         return self._work.namespace
+
+    @property
+    def _transfers(self) -> AsyncTransfers:
+        from sessionledger.application.services.transfers import AsyncTransfers  # all that only archives need
+
+        return AsyncTransfers(self._database, self.namespace)
 
     async def create(
         self,
@@ -543,7 +544,7 @@ class AsyncPersistentSessionService(AsyncSessionService):
         follow: Follow | None = None,
     ) -> ArchiveReceipt:
         """See `SessionService.export_session`."""
-        return await self._write(Export(self.namespace, session_ids=[session_id], follow=follow), file, compression)
+        return await self._transfers.write(file, compression, session_ids=[session_id], follow=follow)
 
     async def export_sessions(
         self,
@@ -558,8 +559,9 @@ class AsyncPersistentSessionService(AsyncSessionService):
         follow: Follow | None = None,
     ) -> ArchiveReceipt:
         """See `SessionService.export_sessions`."""
-        export = Export(
-            self.namespace,
+        return await self._transfers.write(
+            file,
+            compression,
             session_ids=session_ids,
             actor_name=actor_name,
             workspace=workspace,
@@ -567,16 +569,6 @@ class AsyncPersistentSessionService(AsyncSessionService):
             since=since,
             follow=follow,
         )
-        return await self._write(export, file, compression)
-
-    async def _write(self, export: Export, file: BinaryIO, compression: Compression | None) -> ArchiveReceipt:
-        archive = ArchiveFile(checked_file(file, "write"), checked_compression(compression))
-        async with aclosing(self._database.stream(export)) as pieces:
-            async for piece in pieces:
-                await in_thread(partial(archive.write, piece))
-                del piece
-        await in_thread(archive.finish)
-        return export.receipt(archive.compressed_size)
 
     async def import_session(
         self,
@@ -589,9 +581,7 @@ class AsyncPersistentSessionService(AsyncSessionService):
         follow: Follow | None = None,
     ) -> Session:
         """See `SessionService.import_session`."""
-        async with opened_in_thread(file, limits, signature, trusted_keys, follow) as archive:
-            work = Import(archive, self.namespace, as_copy=as_copy)
-            return work.committed(await self._database.write(work.one_session(), work.ids))
+        return await self._transfers.read_one(file, limits, signature, trusted_keys, follow, as_copy=as_copy)
 
     async def import_sessions(
         self,
@@ -604,9 +594,7 @@ class AsyncPersistentSessionService(AsyncSessionService):
         follow: Follow | None = None,
     ) -> ImportReceipt:
         """See `SessionService.import_sessions`."""
-        async with opened_in_thread(file, limits, signature, trusted_keys, follow) as archive:
-            work = Import(archive, self.namespace, as_copy=as_copy)
-            return work.committed(await self._database.write(work, work.ids))
+        return await self._transfers.read(file, limits, signature, trusted_keys, follow, as_copy=as_copy)
 
     async def update_token_usage(
         self,

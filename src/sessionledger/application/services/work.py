@@ -43,7 +43,7 @@ from sessionledger.domain.models import (
 from sessionledger.domain.service import UNSET, Messages, Metadata, SessionOrder, Unset, UsageSums
 from sessionledger.infrastructure.database import UnitOfWork
 from sessionledger.infrastructure.database.repositories import WORKSPACE, PossibleReplay
-from sessionledger.infrastructure.database.rows import MessageDraft, message_draft
+from sessionledger.infrastructure.database.rows import MessageDraft
 
 T = TypeVar("T")
 Work = Callable[[UnitOfWork], T]
@@ -341,7 +341,7 @@ def _draft(message: NewMessage, at: datetime) -> MessageDraft:
     usage = None
     if message.usage is not None:
         usage = UsageRecord(message_id, TokenUsage.of(message.usage), at, message_id=message_id, model=model)
-    return message_draft(
+    return MessageDraft(
         message_id,
         role,
         content,

@@ -10,6 +10,7 @@ from sessionledger.domain.archive.compression import ArchiveFile, Compression, c
 from sessionledger.domain.archive.limits import ArchiveLimits, checked_limits
 from sessionledger.domain.archive.message_lines import canonical_sha256
 from sessionledger.domain.archive.reader import ArchiveProgress, ArchiveReader, Follow, checked_follow
+from sessionledger.domain.archive.receipts import ArchiveReceipt, ImportReceipt
 from sessionledger.domain.archive.records import (
     FORMAT,
     FORMAT_VERSION,
@@ -31,9 +32,11 @@ __all__ = [
     "ArchiveLimits",
     "ArchiveProgress",
     "ArchiveReader",
+    "ArchiveReceipt",
     "ArchiveWriter",
     "Compression",
     "Follow",
+    "ImportReceipt",
     "LedgerRecord",
     "MessageRecord",
     "Record",

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 
 from sessionledger.domain.archive import records
 from sessionledger.domain.archive.message_lines import line_of
+from sessionledger.domain.archive.receipts import ArchiveReceipt
 from sessionledger.domain.archive.records import ArchiveHeader, LedgerRecord, MessageRecord, SessionRecord
 from sessionledger.domain.content import JSON, canonical_text, parse
-from sessionledger.domain.models import ArchiveReceipt
 
 PIECE = 256 * 1024
 """About how many characters or bytes are made at a time."""

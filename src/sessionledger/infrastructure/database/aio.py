@@ -123,7 +123,7 @@ class AsyncDatabase(SchemaCheck):
     async def verify(self) -> None:
         """See `Database.verify`."""
         self.verified = False
-        await self.read(no_work)
+        await self.read(no_work, alone=True)
 
     async def close(self) -> None:
         """See `Database.close`."""

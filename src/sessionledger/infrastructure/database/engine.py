@@ -284,7 +284,7 @@ class SchemaCheck:
         """Look at the schema's revision before the first work."""
         if self.verified:
             return
-        revision.verify(held.connection)
+        revision.verify(held)
         self.commits_alone = self.dialect.commits_alone(held.connection)
         held.connection.rollback()
         self.verified = True
@@ -349,7 +349,7 @@ class Database(SchemaCheck):
     def verify(self) -> None:
         """Change nothing, and raise `SchemaRevisionError` unless the tables are those this release works with."""
         self.verified = False
-        self.read(no_work)
+        self.read(no_work, alone=True)
 
     def close(self) -> None:
         """Close the connections, unless the engine is the application's."""

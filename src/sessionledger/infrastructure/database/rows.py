@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Row
 
@@ -39,8 +38,7 @@ _session_of = unchecked(Session)
 _usage_of = unchecked(TokenUsage)
 
 
-@dataclass(frozen=True, slots=True)
-class MessageDraft:
+class MessageDraft(NamedTuple):
     """A message ready to be stored: checked, with its id and its canonical texts; the database gives the sequence."""
 
     message_id: str
@@ -76,10 +74,6 @@ class MessageDraft:
             stored.tool_call_id,
             stored.content_sha256,
         )
-
-
-message_draft = unchecked(MessageDraft)
-"""Makes one from its fields in their order."""
 
 
 def _readable(read: Callable[[Row[Any]], T]) -> Callable[[Row[Any]], T]:

@@ -198,13 +198,14 @@ def _given(name: str) -> Any:
 
 
 def _advance(*, usage: bool) -> Statement:
-    statement = (
-        update(SESSIONS)
-        .where(SESSIONS.c.session_id == _given("session_id"), SESSIONS.c.namespace == _given("namespace"))
-        .values(moved(usage=usage))
-        .returning(SESSIONS.c.last_sequence, SESSIONS.c.actor_name, *(USAGE_COLUMNS if usage else ()))
+    return Statement(
+        lambda _: (
+            update(SESSIONS)
+            .where(SESSIONS.c.session_id == _given("session_id"), SESSIONS.c.namespace == _given("namespace"))
+            .values(moved(usage=usage))
+            .returning(SESSIONS.c.last_sequence, SESSIONS.c.actor_name, *(USAGE_COLUMNS if usage else ()))
+        )
     )
-    return Statement(lambda _: statement)
 
 
 _ADVANCE, _ADVANCE_WITH_USAGE = _advance(usage=False), _advance(usage=True)
@@ -257,12 +258,9 @@ _COLUMNS: list[Any] = [
 _ROWS = SESSION_ROWS.with_only_columns(*_COLUMNS)
 
 
-def _session() -> Statement:
-    query = _ROWS.where(SESSIONS.c.session_id == _given("session_id"), SESSIONS.c.namespace == _given("namespace"))
-    return Statement(lambda _: query)
-
-
-_SESSION = _session()
+_SESSION = Statement(
+    lambda _: _ROWS.where(SESSIONS.c.session_id == _given("session_id"), SESSIONS.c.namespace == _given("namespace"))
+)
 
 
 @functools.lru_cache(maxsize=256)

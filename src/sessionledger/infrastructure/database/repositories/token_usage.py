@@ -108,7 +108,7 @@ class TokenUsageRepository:
     def totals(self, namespace: str, session_id: str) -> TokenUsage:
         """The sum of the records under a session's id, those of a deleted session with this id included."""
         mine = and_(USAGE.c.session_id == session_id, USAGE.c.namespace == namespace)
-        return _summed_row(self._held.connection.execute(select(*_SUMS).where(mine)).one())
+        return _summed_row(self._held.connection.execute(select(*_sums()).where(mine)).one())
 
     def sums(
         self, namespace: str, session_id: str | None, since: datetime | None, until: datetime | None
@@ -120,7 +120,9 @@ class TokenUsageRepository:
         """
         keys = [USAGE.c.actor_name, USAGE.c.model, USAGE.c.imported]
         query = (
-            select(*keys, *_SUMS, func.count().label("records"), func.count(USAGE.c.session_id.distinct()).label("of"))
+            select(
+                *keys, *_sums(), func.count().label("records"), func.count(USAGE.c.session_id.distinct()).label("of")
+            )
             .where(USAGE.c.namespace == namespace)
             .group_by(*keys)
         )
@@ -190,7 +192,9 @@ def _halves(name: str) -> Iterator[ColumnElement[Any]]:
     yield func.sum(whole.bitwise_and(literal(2**32 - 1, BigInteger))).label(f"{name}_lower")
 
 
-_SUMS = [half for name in (*COUNTS, "cost") for half in _halves(name)]
+@functools.cache
+def _sums() -> list[ColumnElement[Any]]:
+    return [half for name in (*COUNTS, "cost") for half in _halves(name)]
 
 
 def _summed_row(row: Any) -> TokenUsage:
