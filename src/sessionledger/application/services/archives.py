@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from itertools import chain
 from typing import Any, TypeVar
 
 from sessionledger import __version__
@@ -22,6 +23,7 @@ from sessionledger.domain.archive import (
     ImportReceipt,
     LedgerRecord,
     MessageRecord,
+    Record,
     SessionRecord,
     checked_follow,
 )
@@ -163,7 +165,8 @@ class Import:
     def __call__(self, unit: UnitOfWork) -> ImportReceipt:
         """Store what is not there yet."""
         if not unit.sessions.are_there(self._namespace, self.ids):
-            self._load(unit)
+            with ArchiveRepository(unit.connection).loading():
+                self._load(unit)
         signature = self._archive.signature
         return ImportReceipt(
             sha256=self._archive.sha256,
@@ -183,8 +186,9 @@ class Import:
                 name: unit.resources.register(self._namespace, WORKSPACE, name, at=self._at)
                 for name in self._archive.workspaces
             },
+            self._archive.records(),
         )
-        for record in self._archive.records():
+        for record in loading.records():
             if isinstance(record, MessageRecord):
                 loading.message(record)
             elif isinstance(record, SessionRecord):
@@ -231,13 +235,17 @@ class _Loading:
         unit: The transaction.
         namespace: Where the sessions go.
         workspaces: The ids of their workspaces, by name.
+        records: The archive's records.
     """
 
-    def __init__(self, unit: UnitOfWork, namespace: str, workspaces: Mapping[str, str]) -> None:
+    def __init__(
+        self, unit: UnitOfWork, namespace: str, workspaces: Mapping[str, str], records: Iterator[Record]
+    ) -> None:
         self._unit = unit
         self._archive = ArchiveRepository(unit.connection)
         self._namespace = namespace
         self._workspaces = workspaces
+        self._records = records
         self._session_id = ""  # of the session that records are taken of
         self._passes_over = False  # whether it is there already
         self._begun: dict[str, Session] = {}
@@ -246,7 +254,16 @@ class _Loading:
         self._messages: list[tuple[str, MessageRecord]] = []
         self._usage: list[dict[str, Any]] = []
         self._characters = 0
+        self._waiting: Record | None = None  # was read behind a stream of messages, and is not taken yet
         self._skipped = 0
+
+    def records(self) -> Iterator[Record]:
+        """The records that are still to be taken."""
+        for record in self._records:
+            yield record
+            while (waiting := self._waiting) is not None:
+                self._waiting = None
+                yield waiting
 
     def session(self, session: Session, unknown: str | None) -> None:
         """Begin the next session."""
@@ -262,7 +279,7 @@ class _Loading:
             self._passed_over()
             return
         self._messages.append((self._session_id, record))
-        self._taken(len(self._messages), len(record.content) + len(record.metadata) + len(record.unknown or ""))
+        self._taken(len(self._messages), _length(record))
 
     def usage(self, ledger: LedgerRecord) -> None:
         """Take a record of the session's token usage."""
@@ -290,7 +307,7 @@ class _Loading:
     def _flush(self) -> None:
         over = self._store_sessions()
         self._passes_over |= self._session_id in over
-        self._archive.restore_messages([each for each in self._messages if each[0] not in over])
+        self._store_messages(over)
         for beside in (False, True):
             mine = [row for row in self._usage if row["session_id"] not in over]
             mine = [row for row in mine if (row["session_id"] in self._beside_others) == beside]
@@ -298,6 +315,29 @@ class _Loading:
         for session_id in [each for each in self._beside_others if each != self._session_id]:
             settled(self._unit, self._beside_others.pop(session_id))
         self._sessions, self._messages, self._usage, self._characters = [], [], [], 0
+
+    def _store_messages(self, over: set[str]) -> None:
+        """Store the messages, and where streams are taken those that come next in the session as well."""
+        messages = [each for each in self._messages if each[0] not in over] if over else self._messages
+        if messages and messages[-1][0] == self._session_id and self._archive.takes_streams:
+            self._archive.restore_messages(chain([messages], self._next_messages()))
+        elif messages:
+            self._archive.restore_messages([messages])
+
+    def _next_messages(self) -> Iterator[list[tuple[str, MessageRecord]]]:
+        """The messages of this session that come next, a batch at a time."""
+        batch: list[tuple[str, MessageRecord]] = []
+        characters = 0
+        for record in self._records:
+            if not isinstance(record, MessageRecord):
+                self._waiting = record
+                break
+            batch.append((self._session_id, record))
+            characters += _length(record)
+            if len(batch) == _ROWS or characters > _CHARACTERS:
+                yield batch
+                batch, characters = [], 0
+        yield batch
 
     def _store_sessions(self) -> set[str]:
         """Store the sessions that have begun; return the ids of those that are there already."""
@@ -311,3 +351,7 @@ class _Loading:
         self._beside_others |= {each: self._begun[each] for each in self._begun if each in beside_others}
         self._begun = {}
         return over
+
+
+def _length(record: MessageRecord) -> int:
+    return len(record.content) + len(record.metadata) + len(record.unknown or "")

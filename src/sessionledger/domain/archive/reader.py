@@ -42,7 +42,9 @@ T = TypeVar("T")
 _FOOTER = re.compile(rb'\{"sha256":"([0-9a-f]{64})"\}\n')
 _FOOTER_LENGTH = len('{"sha256":""}\n') + 64
 _BLOCK = 256 * 1024
+_LINES = 32 * 1024  # read together: with 256 KiB, which leave the processor's cache, a line took 9 µs instead of 7
 _STEP = 500
+_CONTROLS = (*range(10), *range(11, 32))  # all but the line feed
 
 
 class ArchiveProgress(NamedTuple):
@@ -187,9 +189,9 @@ class ArchiveReader:
             self._limit_line(size - line_start)
             if size > self._limits.size:
                 raise ArchiveLimitError("bytes", self._limits.size)
-            tail += block
-            digest.update(tail[:-_FOOTER_LENGTH])
-            tail = tail[-_FOOTER_LENGTH:]
+            block = tail + block
+            digest.update(memoryview(block)[:-_FOOTER_LENGTH])
+            tail = block[-_FOOTER_LENGTH:]
             self._follow(ArchiveProgress("checksum", size))
         footer = _FOOTER.fullmatch(tail)
         if footer is None:
@@ -203,45 +205,57 @@ class ArchiveReader:
         if length > self._limits.line:
             raise ArchiveLimitError("bytes a line", self._limits.line)
 
-    def _lines(self, step: str, *, again: bool = False) -> Iterator[tuple[int, Line | MessageRecord]]:
-        """The lines before the footer with their numbers; messages that are written as an export does, as records.
+    def _texts(self, *, again: bool) -> Iterator[tuple[str, bool, bool, Any, int]]:
+        """The lines before the footer, many at a time; hashed once more, so that a change since then is told.
 
-        They are hashed once more: who changes the file after it was verified changes the digest.
+        With them comes whether a line follows that is no UTF-8, whether no string in them can hold a control character,
+        the running hash of what comes before, and how many bytes they are.
         """
         file, digest = self._opened(), hashlib.sha256()
+        for block in _blocks(file, self.size - _FOOTER_LENGTH, min(self._limits.line, sys.maxsize - 1)):
+            self._limit_line(len(block))
+            before, size = digest.copy(), len(block)
+            digest.update(block)
+            plain = again or not any(map(block.__contains__, _CONTROLS))
+            texts = [_decoded(block)]
+            del block  # what follows may be as long once more
+            yield (*texts.pop(), plain, before, size)
+        if digest.hexdigest() != self.sha256:
+            raise ArchiveChecksumError(self.sha256, digest.hexdigest())
+
+    def _lines(self, step: str, *, again: bool = False) -> Iterator[tuple[int, Line | MessageRecord]]:
+        """The lines before the footer with their numbers; messages that are written as an export does, as records."""
         position = number = messages = 0
         version = total = None
-        longest = min(self._limits.line, sys.maxsize - 1)
         values = None if again else self._limits.values
         parsed = _parsed_again if again else self._parsed
         as_exported = can_be_read_so(self._limits)
-        while position < self.size - _FOOTER_LENGTH:
-            data = file.readline(longest + 1)
-            self._limit_line(len(data))
-            position, number = position + len(data), number + 1
-            text = _decoded(number, data)
-            line: Line | MessageRecord | None = None
-            if as_exported and version == FORMAT_VERSION:
-                line = message_of(text, values=values)
-            preceding = "" if line else digest.hexdigest()
-            digest.update(data)
-            del data  # what follows may be as long once more
-            if line is None:
-                read = parsed(number, text)
-                if version is None:
-                    version, total = _checked_version(read), read.get("messages")
-                line = Line(number, upcast(read, version, FORMAT_VERSION), preceding)
-                messages += line.values.get("record") == "message"
-                del read
-            else:
-                messages += 1
-            del text
-            yield number, line
-            del line
-            if number % _STEP == 0:
-                self._follow(ArchiveProgress(step, position, messages, total))
-        if digest.hexdigest() != self.sha256:
-            raise ArchiveChecksumError(self.sha256, digest.hexdigest())
+        for text, damaged, plain, before, size in self._texts(again=again):
+            position += size
+            start = hashed = 0
+            while start < len(text):
+                end = text.find("\n", start) + 1 or len(text)
+                data, number = text[start:end], number + 1
+                line: Line | MessageRecord | None = None
+                if as_exported and version == FORMAT_VERSION:
+                    line = message_of(data, values=values, plain=plain)
+                if line is None:
+                    read = parsed(number, data)
+                    if version is None:
+                        version, total = _checked_version(read), read.get("messages")
+                    before.update(text[hashed:start].encode())
+                    line = Line(number, upcast(read, version, FORMAT_VERSION), before.hexdigest())
+                    del read
+                    hashed = start
+                messages += isinstance(line, MessageRecord) or line.values.get("record") == "message"
+                del data
+                start, text = end, "" if end == len(text) else text  # a long one is needed no more
+                yield number, line
+                del line
+                if number % _STEP == 0:
+                    self._follow(ArchiveProgress(step, position, messages, total))
+            if damaged:
+                raise ArchiveFormatError("the line must be UTF-8", number + 1)
         self._follow(ArchiveProgress(step, position + _FOOTER_LENGTH, messages, total))
 
     def _parsed(self, number: int, text: str) -> dict[str, JSON]:
@@ -285,11 +299,34 @@ def _checked_version(header: Mapping[str, JSON]) -> int:
     return version
 
 
-def _decoded(number: int, line: bytes) -> str:
+def _blocks(file: BinaryIO, left: int, longest: int) -> Iterator[bytes]:
+    """The next bytes of a file in whole lines, about as many as make a block; a longer line comes alone.
+
+    Args:
+        file: The file.
+        left: How many bytes.
+        longest: How long a line may be; of a longer one there is a byte more than that.
+    """
+    most, rest = min(_LINES, longest), b""
+    while left > 0:
+        block = rest + file.read(min(most, left) - len(rest))
+        if (end := block.rfind(b"\n") + 1) == 0:
+            block += file.readline(longest + 1 - len(block))
+            end = len(block)
+        if not block:  # the file is shorter than it was; the digest tells
+            return
+        rest, lines = block[end:], [block[:end]]
+        left -= end
+        del block
+        yield lines.pop()  # a line of 8 MiB is in memory no longer than its reader keeps it
+
+
+def _decoded(block: bytes) -> tuple[str, bool]:
+    """The text of lines as far as it is UTF-8, and whether there is a line that is not."""
     try:
-        return line.decode()
-    except UnicodeDecodeError:
-        raise ArchiveFormatError("the line must be UTF-8", number) from None
+        return block.decode(), False
+    except UnicodeDecodeError as error:
+        return block[: block.rfind(b"\n", 0, error.start) + 1].decode(), True
 
 
 def _parsed_again(number: int, line: str) -> dict[str, JSON]:

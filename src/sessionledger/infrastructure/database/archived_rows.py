@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Row
@@ -21,7 +23,7 @@ from sessionledger.domain.content import (
     sha256_of,
 )
 from sessionledger.domain.errors import InvalidInputError, StorageError
-from sessionledger.domain.ids import derived_id
+from sessionledger.domain.ids import derived_id, derived_ids
 from sessionledger.domain.models import COUNTS, Session, SessionSource, TokenUsage, checked_time
 from sessionledger.infrastructure.database import rows
 from sessionledger.infrastructure.database.dialects import Dialect
@@ -138,21 +140,24 @@ RESTORED_MESSAGE = (
 )
 
 
-def restored_message_row(session_id: str, message: MessageRecord, dialect: Dialect) -> tuple[Any, ...]:
-    """The row of a message from an archive, under its session's new id; as the driver takes it."""
-    return (
-        derived_id(session_id, message.message_id),
-        session_id,
-        message.sequence,
-        message.role,
-        message.content,
-        message.tool_call_id,
-        message.metadata,
-        dialect.time_in(message.created_at),
-        message.format,
-        message.content_sha256,
-        message.unknown,
-    )
+def restored_message_rows(messages: Iterable[tuple[str, MessageRecord]], dialect: Dialect) -> Iterator[tuple[Any, ...]]:
+    """The rows of messages from an archive, each under its session's new id; as the driver takes them."""
+    for session_id, pairs in groupby(messages, itemgetter(0)):
+        mine = [message for _, message in pairs]
+        for message_id, message in zip(derived_ids(session_id, [each.message_id for each in mine]), mine, strict=True):
+            yield (
+                message_id,
+                session_id,
+                message.sequence,
+                message.role,
+                message.content,
+                message.tool_call_id,
+                message.metadata,
+                str(dialect.time_in(message.created_at)),  # psycopg writes a text in a third of the time of a time
+                message.format,
+                message.content_sha256,
+                message.unknown,
+            )
 
 
 def restored_usage_row(namespace: str, session_id: str, ledger: LedgerRecord) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -117,6 +117,7 @@ class Dialect:
         beside: What an upgrade beside a running service needs; `None` where an upgrade is one transaction that takes
             the write lock up front.
         copy: A faster way in for many rows; `None` where there is none.
+        loading: What is to be open while much is stored.
     """
 
     system: str
@@ -145,3 +146,4 @@ class Dialect:
     writing: Mapping[str, Any] = field(default_factory=dict)
     beside: Beside | None = None
     copy: Copy | None = None
+    loading: Callable[[Connection], AbstractContextManager[Any]] = nullcontext

@@ -6,7 +6,8 @@ This module is imported for SQLite too, so psycopg and SQLAlchemy's own module f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import types
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC
 from typing import Any
@@ -18,6 +19,7 @@ from sessionledger.infrastructure.database import drivers
 from sessionledger.infrastructure.database.dialects.dialect import Beside, Checks, Copy, Dialect
 
 _AUTOCOMMIT = "AUTOCOMMIT"
+_ROWS_A_TURN = 100
 
 
 def chooses_transactions(options: Mapping[str, Any]) -> bool:
@@ -106,6 +108,8 @@ def _copy(connection: Connection, table: str, columns: Sequence[str], rows: Iter
                 copy.write_row(row)
     except connection.dialect.loaded_dbapi.Error as error:
         raise drivers.wrapped(connection, statement, error) from None
+    except Exception:  # what gives the rows has raised, and the driver has told the server that no more will come
+        raise
     except BaseException:  # a cancel: what the driver was about to say is not known, so nothing more can be asked of it
         connection.invalidate()
         raise
@@ -113,8 +117,16 @@ def _copy(connection: Connection, table: str, columns: Sequence[str], rows: Iter
 
 async def _copy_awaiting(driver: Any, statement: str, rows: Iterable[Sequence[Any]]) -> None:
     async with driver.cursor() as cursor, cursor.copy(statement) as copy:
-        for row in rows:
+        for number, row in enumerate(rows, 1):
             await copy.write_row(row)
+            if number % _ROWS_A_TURN == 0:  # as long as the server takes what comes, psycopg never waits
+                await _turn()
+
+
+@types.coroutine
+def _turn() -> Generator[None]:
+    """Give an event loop a turn, as `asyncio.sleep(0)` does; that module takes long to import where nobody awaits."""
+    yield
 
 
 _INDEXES = "FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid"

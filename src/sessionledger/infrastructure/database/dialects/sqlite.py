@@ -125,6 +125,23 @@ def _wait(cursor: sqlite3.Cursor, seconds: float, cancelled: Callable[[], bool])
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that two do not look at the same time
 
 
+@contextmanager
+def _more_pages(connection: Connection) -> Iterator[None]:
+    """While it is open, up to 16 MiB of pages are kept in memory instead of 2.
+
+    Ids of an import come in no order, so each new one changes another page of its index: 6 MiB for 100,000 messages,
+    whose pages were written out and read again all the time. (100,000 rows: 2.0 to 2.2 s of processor time with 2 MiB,
+    1.5 to 1.7 s with 16 MiB, and 1.5 s where the ids ascend.)
+    """
+    [pages] = connection.exec_driver_sql("PRAGMA cache_size").one()
+    connection.exec_driver_sql("PRAGMA cache_size = -16384")
+    try:
+        yield
+    finally:
+        if not connection.invalidated:
+            connection.exec_driver_sql(f"PRAGMA cache_size = {pages:d}")
+
+
 SQLITE = Dialect(
     system="sqlite",
     embedded=True,
@@ -137,6 +154,7 @@ SQLITE = Dialect(
     time_out=lambda at: datetime.fromisoformat(at).replace(tzinfo=UTC),
     each_text=lambda array: sqlalchemy.select(func.json_each(array).table_valued("value").c.value),
     commits_alone=lambda _: False,
+    loading=_more_pages,
     begin_reading="BEGIN",
     begin_writing=_BEGIN,
     take_write_lock=_take_write_lock,

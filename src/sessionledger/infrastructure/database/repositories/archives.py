@@ -10,8 +10,10 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import (
@@ -195,6 +197,10 @@ class ArchiveRepository:
         """Ask the database for nothing, so that an event loop that runs this gets a turn."""
         self._connection.execute(_NOTHING)
 
+    def loading(self) -> AbstractContextManager[Any]:
+        """What is to be open while much is stored."""
+        return self._dialect.loading(self._connection)
+
     def restore_sessions(self, sessions: Sequence[dict[str, Any]]) -> tuple[set[str], set[str]]:
         """Store sessions (see `archived_rows.restored_session_row`) whose ids are free.
 
@@ -206,11 +212,20 @@ class ArchiveRepository:
         left = select(SESSIONS.c.session_id).where(SESSIONS.c.session_id.in_(new), _HAS_USAGE) if new else _NOTHING
         return new, set(self._connection.execute(left).scalars()) & new
 
-    def restore_messages(self, messages: Sequence[tuple[str, MessageRecord]]) -> None:
-        """Store messages, each with its session's id, of sessions that are new in this transaction."""
-        if messages:
-            row, dialect = archived_rows.restored_message_row, self._dialect
-            self._load_messages(row(session_id, message, dialect) for session_id, message in messages)
+    @functools.cached_property
+    def takes_streams(self) -> bool:
+        """Whether messages are stored as they come, so that the database works while the next ones are read."""
+        copy = self._dialect.copy
+        return copy is not None and copy.permitted(self._connection, MESSAGES.name)
+
+    def restore_messages(self, batches: Iterable[Sequence[tuple[str, MessageRecord]]]) -> None:
+        """Store messages, each with its session's id, of sessions that are new in this transaction.
+
+        Args:
+            batches: As many as have to be in memory at once; where no streams are taken, one batch.
+        """
+        rows_of = functools.partial(archived_rows.restored_message_rows, dialect=self._dialect)
+        self._load_messages(chain.from_iterable(map(rows_of, batches)))
 
     def restore_usage(self, records: Sequence[dict[str, Any]], *, beside_others: bool) -> None:
         """Store records of token usage (see `archived_rows.restored_usage_row`) of such sessions.
