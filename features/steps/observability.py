@@ -14,7 +14,8 @@ from canaries import CONTENT, KEY, MARK, NOTE, TITLE, logged
 from sessionledger.domain.content import canonical
 from sessionledger.domain.models import UsageRecord, now
 from sessionledger.infrastructure.database import UnitOfWork, dialects, schema
-from sessionledger.infrastructure.database.engine import Call, no_work
+from sessionledger.infrastructure.database.engine import Call
+from sessionledger.infrastructure.database.unit_of_work import no_work
 from steps import retry
 from steps.architecture import public
 from steps.database_states import head

@@ -165,7 +165,7 @@ class Import:
     def __call__(self, unit: UnitOfWork) -> ImportReceipt:
         """Store what is not there yet."""
         if not unit.sessions.are_there(self._namespace, self.ids):
-            with ArchiveRepository(unit.connection).loading():
+            with unit.loading():
                 self._load(unit)
         signature = self._archive.signature
         return ImportReceipt(

@@ -39,9 +39,10 @@ from sessionledger.domain.models import (
 )
 from sessionledger.domain.verification import Finding, Rule, VerificationReport
 from sessionledger.infrastructure.database.drift import drift
-from sessionledger.infrastructure.database.engine import Database, UnitOfWork
+from sessionledger.infrastructure.database.engine import Database
 from sessionledger.infrastructure.database.repositories import WORKSPACE
 from sessionledger.infrastructure.database.repositories.verification import VerificationRepository
+from sessionledger.infrastructure.database.unit_of_work import UnitOfWork
 
 MAX_FINDINGS = 1000
 STEP = 500

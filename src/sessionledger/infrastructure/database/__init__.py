@@ -6,7 +6,7 @@ models are imported when they are asked for: they bring SQLAlchemy's ORM, which 
 
 from typing import TYPE_CHECKING, Any
 
-from sessionledger.infrastructure.database.engine import Database, UnitOfWork
+from sessionledger.infrastructure.database.engine import Database
 from sessionledger.infrastructure.database.repositories import (
     ResourceRepository,
     SessionMessageRepository,
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         SessionModel,
         TokenUsageModel,
     )
+from sessionledger.infrastructure.database.unit_of_work import UnitOfWork
 
 __all__ = [
     "Database",

@@ -28,15 +28,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from sessionledger.infrastructure.database import dialects
 from sessionledger.infrastructure.database.drivers import HeldConnection
-from sessionledger.infrastructure.database.engine import (
-    Call,
-    Database,
-    SchemaCheck,
-    T,
-    UnitOfWork,
-    Work,
-    no_work,
-)
+from sessionledger.infrastructure.database.engine import Call, Database, SchemaCheck
 from sessionledger.infrastructure.database.retry import database_retry
 from sessionledger.infrastructure.database.threads import (
     COMMIT_SECONDS,
@@ -44,6 +36,7 @@ from sessionledger.infrastructure.database.threads import (
     ThreadedDatabase,
     ended,
 )
+from sessionledger.infrastructure.database.unit_of_work import T, UnitOfWork, Work, no_work
 
 _OURS = "sessionledger"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic
 
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine
@@ -18,77 +18,18 @@ from sessionledger.domain.errors import CommitOutcomeUnknownError, SessionLedger
 from sessionledger.infrastructure.database import dialects, revision
 from sessionledger.infrastructure.database.dialects import CallCancelledError, Dialect
 from sessionledger.infrastructure.database.drivers import HeldConnection
-from sessionledger.infrastructure.database.repositories import (
-    ResourceRepository,
-    SessionMessageRepository,
-    SessionRepository,
-    TokenUsageRepository,
-)
 from sessionledger.infrastructure.database.retry import database_retry
+from sessionledger.infrastructure.database.unit_of_work import T, UnitOfWork, Work, no_work
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as OrmSession  # half as much again as the rest of SQLAlchemy
-
-T = TypeVar("T")
-
-
-class UnitOfWork:
-    """The repositories of one transaction.
-
-    Attributes:
-        replaying: Whether an earlier attempt at this very work may have been committed.
-        alone: Whether no transaction has begun: each statement commits by itself, until `restart`.
-    """
-
-    __slots__ = ("_held", "_restart", "alone", "replaying")
-
-    def __init__(
-        self, held: HeldConnection, restart: Callable[[], None], *, replaying: bool = False, alone: bool = False
-    ) -> None:
-        self.replaying = replaying
-        self.alone = alone
-        self._held = held
-        self._restart = restart
-
-    @property
-    def connection(self) -> Connection:
-        """SQLAlchemy's connection."""
-        return self._held.connection
-
-    @property
-    def sessions(self) -> SessionRepository:
-        """The repository of sessions."""
-        return SessionRepository(self._held)
-
-    @property
-    def messages(self) -> SessionMessageRepository:
-        """The repository of messages."""
-        return SessionMessageRepository(self._held)
-
-    @property
-    def token_usage(self) -> TokenUsageRepository:
-        """The repository of the ledger of token usage."""
-        return TokenUsageRepository(self._held)
-
-    @property
-    def resources(self) -> ResourceRepository:
-        """The repository of resources."""
-        return ResourceRepository(self._held)
-
-    def restart(self) -> None:
-        """Undo everything this work has done so far and go on in a fresh transaction."""
-        self._restart()
-        self.alone = False
-
-
-Work = Callable[[UnitOfWork], T]
 
 TRANSLATED = (StorageError, sqlalchemy.exc.SQLAlchemyError, UnicodeError)
 """What an attempt may raise that `Call.failure` looks at."""
 
 
-def no_work(_: UnitOfWork) -> None:
-    """Do nothing: what is asked is whether the database answers, with the schema that is needed."""
+def ignore(_: object) -> None:
+    """Do nothing with what one is told."""
 
 
 class Call(Generic[T]):
@@ -126,7 +67,13 @@ class Call(Generic[T]):
         self._schema = schema
         self._outcome_unknown = False
 
-    def attempt(self, engine: Engine, options: Mapping[str, Any], begun: Callable[[Any], object] | None = None) -> T:
+    def attempt(
+        self,
+        engine: Engine,
+        options: Mapping[str, Any],
+        *,
+        begun: Callable[[Any], object] = ignore,
+    ) -> T:
         """Perform it once, on a connection of the engine's; the one function that all executors run.
 
         Args:
@@ -141,14 +88,12 @@ class Call(Generic[T]):
         try:
             held = HeldConnection(engine)
             try:
-                if begun is not None:
-                    begun(held.driver)
+                begun(held.driver)
                 if options:
                     held.use(options)
                 return self.perform(held)
             finally:
-                if begun is not None:
-                    begun(None)
+                begun(None)
                 held.close()
         except TRANSLATED as error:
             if (failure := self.failure(error)) is None:

@@ -25,8 +25,9 @@ from sqlalchemy.exc import DBAPIError
 from sessionledger.domain.errors import InvalidInputError, StorageError, StorageUnavailableError
 from sessionledger.infrastructure.database import dialects, revision
 from sessionledger.infrastructure.database.dialects import Beside
-from sessionledger.infrastructure.database.engine import Call, Database, no_work
+from sessionledger.infrastructure.database.engine import Call, Database
 from sessionledger.infrastructure.database.retry import database_retry
+from sessionledger.infrastructure.database.unit_of_work import no_work
 
 if TYPE_CHECKING:
     from sessionledger.infrastructure.database.aio import AsyncDatabase

@@ -20,7 +20,8 @@ from threading import Lock, Thread
 from typing import Any, Generic
 
 from sessionledger.infrastructure.database.dialects import CallCancelledError
-from sessionledger.infrastructure.database.engine import Call, Database, T, steps
+from sessionledger.infrastructure.database.engine import Call, Database, steps
+from sessionledger.infrastructure.database.unit_of_work import T
 
 READERS = 4
 """How many threads read at once; most of a read is Python, which runs in one thread at a time."""
@@ -133,7 +134,7 @@ class _Attempt(Generic[T]):
         self.begun = True
         if self._call.cancelled:
             raise CallCancelledError
-        return self._call.attempt(self._database.engine, {}, self._use)
+        return self._call.attempt(self._database.engine, {}, begun=self._use)
 
     def interrupt(self) -> None:
         """Break off the statement that runs."""

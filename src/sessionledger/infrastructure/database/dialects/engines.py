@@ -13,6 +13,7 @@ from sessionledger.domain.errors import InvalidInputError, StorageError
 from sessionledger.infrastructure.database.dialects.dialect import Dialect
 from sessionledger.infrastructure.database.dialects.postgresql import POSTGRESQL
 from sessionledger.infrastructure.database.dialects.sqlite import SQLITE
+from sessionledger.infrastructure.database.pool import FairPool
 
 _DIALECTS = {"postgresql": POSTGRESQL, "sqlite": SQLITE}
 
@@ -64,11 +65,14 @@ def create(make: Callable[..., Any], url: URL, options: Mapping[str, Any]) -> An
         ImportError: The driver is not installed; the text names the extra to install.
     """
     dialect = _DIALECTS[url.get_backend_name()]
-    options = dialect.engine_options(url, options, make is not sqlalchemy.create_engine)
+    awaiting = make is not sqlalchemy.create_engine
+    options = dialect.engine_options(url, options, awaiting)
     if not options.keys() & {"poolclass", "pool"}:
         # The connection that was used last: in turn, as is usual, five servers' processes are each cold when their turn
         # comes, and an append or a read of one caller took half as long again (measured).
         options = {"pool_use_lifo": True, **options}
+        if not awaiting and (dialect.file_of(url) is not None or not dialect.embedded):
+            options["poolclass"] = FairPool
     try:
         return make(url, hide_parameters=True, **options)
     except ModuleNotFoundError as missing:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
@@ -196,10 +195,6 @@ class ArchiveRepository:
     def turn(self) -> None:
         """Ask the database for nothing, so that an event loop that runs this gets a turn."""
         self._connection.execute(_NOTHING)
-
-    def loading(self) -> AbstractContextManager[Any]:
-        """What is to be open while much is stored."""
-        return self._dialect.loading(self._connection)
 
     def restore_sessions(self, sessions: Sequence[dict[str, Any]]) -> tuple[set[str], set[str]]:
         """Store sessions (see `archived_rows.restored_session_row`) whose ids are free.
