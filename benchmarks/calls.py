@@ -132,17 +132,24 @@ class Calls:
         yield from self._append_by_tasks(part)
 
     def _append_by_tasks(self, part: Callable[..., Part]) -> Iterator[Part]:
-        """Throughputs: a hundred tasks on as many sessions, against one caller and against as many threads."""
+        """Throughputs: a hundred tasks on as many sessions, against one caller and against as many threads.
+
+        On services of their own: else a crowd would leave fifteen connections to one caller at a time, who meets in
+        each of them a server's process that has to parse and to plan what the others have prepared.
+        """
         ids = [self._new() for _ in range(TASKS)]
         pool = self._closing.enter_context(ThreadPoolExecutor(TASKS))
-        sessions, awaiting = self.sessions, self.awaiting
+        url = real_databases.url_of(self.kind)
+        sessions = self._closing.enter_context(sessionledger.connect(url))
+        awaiting = self._run(sessionledger.connect_async(url))
+        self._closing.callback(lambda: self._run(awaiting.close()))
 
         def append(session_id: str) -> None:
             sessions.append_message(session_id, "user", TEXT)
 
         def one_caller() -> None:
             for session_id in ids:
-                append(session_id)
+                self.sessions.append_message(session_id, "user", TEXT)
 
         def threads() -> None:
             list(pool.map(append, ids))

@@ -81,7 +81,7 @@ def _undecoded(connection: Connection) -> Iterator[None]:
         driver.text_factory = str
 
 
-_LONGEST_PAUSE, _SHORTEST_PAUSE, _HALVED_EVERY = 0.010, 0.004, 0.050  # seconds
+_LONGEST_PAUSE, _SHORTEST_PAUSE, _HALVED_EVERY = 0.020, 0.002, 0.040  # seconds
 
 _BEGIN = "BEGIN IMMEDIATE"
 # A deferred BEGIN that reads and then writes gets SQLITE_BUSY_SNAPSHOT at once, whatever the timeout.
@@ -104,10 +104,9 @@ def _wait(cursor: sqlite3.Cursor, seconds: float, cancelled: Callable[[], bool])
     """Wait for other writers: whoever has waited longest looks most often.
 
     SQLite's own wait looks less and less often (1, 2, 5, 10 … 100 ms), so that among many writers new ones always win.
-    Here the pause begins at 10 ms and halves with every 50 ms of waiting, down to 4 ms. Two runs of 32 processes that
-    append to one file through `sqlite3`: with SQLite's wait 2,485 and 2,059 appends a second and a worst wait of 1.6
-    and 1.3 s, with this one 2,006 and 2,098, and 0.20 and 0.27 s. Looking every half millisecond costs a fifth of the
-    throughput.
+    Here the pause begins at 20 ms and halves with every 40 ms of waiting, down to 2 ms. Of 32 processes that append to
+    one file, next to `sqlite3` with SQLite's wait, whose worst is 2.1 s: from 10 ms down to 4 ms 0.40 of its throughput
+    and a worst wait of 0.23 s; from 20 to 2 ms 0.62 and 0.17 s; from 30 to 4 ms 0.36 and 0.33 s (W6, 3 rounds each).
     """
     began = time.monotonic()
     while True:
