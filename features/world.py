@@ -161,6 +161,11 @@ class World:
             connection.exec_driver_sql("SELECT 1")
             yield
 
+    def on_connection(self, database: Any, work: Callable[[Any], Any]) -> Any:
+        """Run a function of one of the pool's connections, and give that back."""
+        with self.engine_of(database).connect() as connection:
+            return work(connection)
+
     def orm(self, database: Any, work: Callable[[orm.Session], Any]) -> Any:
         """Run a function of SQLAlchemy's session in a transaction of its own."""
         with orm.Session(database.engine) as session, session.begin():
@@ -244,6 +249,16 @@ class AsyncWorld(World):
             yield
         finally:
             self._runner.run(connection.close())
+
+    def on_connection(self, database: Any, work: Callable[[Any], Any]) -> Any:
+        if not database.sync_engine.dialect.is_async:
+            return super().on_connection(database, work)
+
+        async def run() -> Any:
+            async with database.engine.connect() as connection:
+                return await connection.run_sync(work)
+
+        return self._runner.run(run())
 
     def orm(self, database: Any, work: Callable[[orm.Session], Any]) -> Any:
         async def run() -> Any:
