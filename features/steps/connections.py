@@ -53,8 +53,8 @@ def usual_pool(context):
 
 def waiting(engine):
     """How many wait for one of the pool's connections."""
-    queue = engine.pool._pool
-    return len(queue._waiting if isinstance(queue, pools._FairQueue) else queue.not_empty._waiters)
+    queue = vars(vars(engine.pool)["_pool"])
+    return len(queue["_waiting"] if "_waiting" in queue else vars(queue["not_empty"])["_waiters"])
 
 
 def ask(context, name):
@@ -129,12 +129,11 @@ def gives_up(context, gives_up):
             met.append(type(error).__name__)
 
     if gives_up == "does not get it in time":
-        context.engine.pool._timeout = 0.05
-        asks()
-        context.engine.pool._timeout = 30
+        with mock.patch.object(context.engine.pool, "_timeout", 0.05):
+            asks()
     else:
         comes = gives_up.endswith("as it comes")
-        with mock.patch.object(pools, "Lock", lambda: Interrupted(comes=comes)):
+        with mock.patch.object(pools, "Lock", return_value=Interrupted(comes=comes)):
             first = threading.Thread(target=asks)
             first.start()
             if comes:
