@@ -29,6 +29,7 @@ MAX_CONTENT_BYTES = 7 * 1024 * 1024
 MAX_METADATA_BYTES = 64 * 1024
 MAX_DEPTH = 60
 MAX_DIGITS = 40
+_TOO_LARGE = 10**MAX_DIGITS
 MAX_VALUES = 200_000
 """Elements of lists and members of objects in one content; they, not the bytes, are what memory goes to."""
 
@@ -161,7 +162,7 @@ def _check(field: str, value: JSON, levels: int, left: int) -> None:
     if value is None or isinstance(value, (str, bool)):
         return
     if isinstance(value, int):
-        if abs(value) >= 10**MAX_DIGITS:
+        if abs(value) >= _TOO_LARGE:
             raise InvalidInputError(field, f"must not hold a number of more than {MAX_DIGITS} digits")
     elif isinstance(value, float):
         if not math.isfinite(value):

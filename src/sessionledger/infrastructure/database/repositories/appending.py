@@ -172,8 +172,9 @@ def insert(held: HeldConnection, session_id: str, drafts: Sequence[MessageDraft]
     if dialect.unnested is not None and len(drafts) > 1:
         values = {"session_id": session_id, "before": first - 1, **arrays(drafts, usage=False)}
         return len(_ARRAYS.rows(held, values))
+    times = {at: dialect.time_in(at) for at in {draft.created_at for draft in drafts}}
     found = [
-        rows.message_row(session_id, draft, sequence, dialect.time_in(draft.created_at))
+        rows.message_row(session_id, draft, sequence, times[draft.created_at])
         for sequence, draft in enumerate(drafts, first)
     ]
     stored, done = 0, 0
