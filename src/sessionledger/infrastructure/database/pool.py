@@ -73,3 +73,4 @@ class FairPool(QueuePool):
     """SQLAlchemy's pool, with a queue of callers that is fair."""
 
     _queue_class = _FairQueue
+    _sqla_logger_namespace = "sqlalchemy.pool.QueuePool"  # what it logs is SQLAlchemy's
