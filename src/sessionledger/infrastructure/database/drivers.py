@@ -29,7 +29,7 @@ class HeldConnection:
         DBAPIError: No connection can be had.
     """
 
-    __slots__ = ("_connection", "_engine", "_listeners", "_pooled", "dialect", "driver")
+    __slots__ = ("_connection", "_engine", "_listeners", "_pooled", "_watched", "dialect", "driver")
 
     def __init__(self, engine: Engine, connection: Connection | None = None) -> None:
         self._engine = engine
@@ -37,7 +37,9 @@ class HeldConnection:
         if connection is None and engine.dispatch.engine_connect:  # somebody is told of each, and may set it up
             connection = engine.connect()
         self._connection = connection
-        self._listeners: Any = (connection or engine).dispatch
+        listeners: Any = (connection or engine).dispatch
+        self._listeners = listeners
+        self._watched = bool(listeners.before_cursor_execute or listeners.after_cursor_execute)
         self._pooled: Any = _pooled(engine) if connection is None else connection.connection
         self.driver: Any = self._pooled.dbapi_connection
 
@@ -145,7 +147,7 @@ class HeldConnection:
         """A cursor that has executed it; whoever listens was told."""
         cursor, context, listeners = self.driver.cursor(), None, self._listeners
         try:
-            if listeners.before_cursor_execute or listeners.after_cursor_execute:
+            if self._watched:
                 context = _Context(self.connection, text, many=many)
                 for listener in listeners.before_cursor_execute:
                     text, parameters = listener(context.connection, cursor, text, parameters, context, many)
