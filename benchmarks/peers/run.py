@@ -32,7 +32,7 @@ from roster import AGAIN, ALWAYS, BUILD, CONTROL, ENTRIES, FLOOR, Entry, NotInst
 
 import postgresql
 import real_databases
-from tables import PUBLISHED, document, print_tables, write
+from tables import document, print_tables, publish, write
 
 WITHIN = 0.15  # how far the floor against itself may be from 1.0
 
@@ -134,7 +134,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="small data and few rounds: only to see that it runs")
     parser.add_argument("--peers", help="only these, by name, with commas between them; the floor and we stand always")
     parser.add_argument("--databases", default="sqlite,postgresql", help="sqlite, postgresql or both")
-    parser.add_argument("--publish", action="store_true", help="write docs/performance/peers.json")
+    parser.add_argument("--publish", action="store_true", help="write docs/performance/peers.json and .md")
     parser.add_argument("--rounds", type=int, help="how many rounds, in place of the usual number")
     arguments = parser.parse_args()
     amounts = QUICK if arguments.quick else FULL
@@ -156,7 +156,7 @@ def main() -> int:
     report = document(measured, amounts, wrong)
     print_tables(report)
     if arguments.publish:
-        write(PUBLISHED, report)
+        publish(report)
     for each in wrong:
         print(f"FAILED: {each}", file=sys.stderr)
     return 1 if wrong else 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import platform
 import sqlite3
+from contextlib import redirect_stdout
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,14 @@ TITLES = {
     "W6": "Writers on one session",
 }
 OWN = (FLOOR, AGAIN, CONTROL)
+HEAD = """# Other stores of conversations
+
+<!-- Made by `nox -s peers -- --publish`; do not edit. -->
+
+Each in a process and an environment of its own, used through its public calls, in one run of short blocks in random
+order. The floor is hand-written SQL with the same durability; what is shown is the median of the rounds' ratios to it,
+with quartiles.
+"""
 UNSAID = "no reason is written in its adapter yet"
 
 Report = dict[str, Any]
@@ -32,7 +42,7 @@ def document(measured: list[tuple[Findings, dict[str, Any]]], amounts: Amounts, 
     """Everything that was found, as it is published. There are no absolute times: they are the machine's."""
     report: Report = {
         "date": datetime.now(UTC).date().isoformat(),
-        "quick": amounts.rounds < FULL.rounds,
+        "quick": amounts.sessions < FULL.sessions,
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
         "amounts": {"rounds": amounts.rounds, "writer_rounds": amounts.writer_rounds, "sessions": amounts.sessions},
@@ -81,8 +91,9 @@ def _add(report: Report, findings: Findings, facts: dict[str, Any], amounts: Amo
 
 def print_tables(report: Report) -> None:
     """Print a table for each workload, and what must be said beside them."""
-    kind = " (quick: small data, few rounds; only to see that it runs)" if report["quick"] else ""
-    print(f"Measured {report['date']}{kind}: Python {report['python']}, SQLite {report['sqlite']}.\n")
+    kind = "quick, small data, only to see that it runs, " if report["quick"] else ""
+    how = f"{report['date']}, {kind}{report['amounts']['rounds']} rounds"
+    print(f"Measured {how}: Python {report['python']}, SQLite {report['sqlite']}.\n")
     for workload, title in TITLES.items():
         print(f"## {workload}: {title}\n")
         for database in NAMES:
@@ -173,3 +184,13 @@ def write(file: Path, report: Report) -> None:
     """Write the figures for machines."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+
+
+def publish(report: Report) -> None:
+    """Write the figures, and the page of the docs that shows them."""
+    write(PUBLISHED, report)
+    page = StringIO()
+    with redirect_stdout(page):
+        print(HEAD)
+        print_tables(report)
+    PUBLISHED.with_suffix(".md").write_text(page.getvalue())
