@@ -152,7 +152,7 @@ def lengths(results: Found) -> Figure | None:
 def crowds(results: Found) -> Figure | None:
     """Lines by number of writers on one session, ours and the floor's (dashed)."""
     found = [each for each in results["writers"] if each["sessions"] == "one"]
-    if not found:
+    if len({each["writers"] for each in found}) < 2:  # no line, and the table says it better
         return None
     kinds = _databases(found)
     figure, panels = _panels(kinds, 2, 3.2)
