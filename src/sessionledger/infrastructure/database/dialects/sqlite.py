@@ -106,8 +106,8 @@ def _wait(cursor: sqlite3.Cursor, seconds: float, cancelled: Callable[[], bool])
     SQLite's own wait looks less and less often (1, 2, 5, 10 … 100 ms), so that among many writers new ones always win.
     Here the pause begins at 20 ms and halves with every 40 ms of waiting, down to 2 ms. Of 32 processes that append to
     one file, next to `sqlite3` with SQLite's wait, whose worst is 2.1 s: from 10 ms down to 4 ms 0.40 of its throughput
-    and a worst wait of 0.23 s; from 20 to 2 ms 0.62 and 0.17 s, in five later rounds 0.50 and
-    0.32 s; from 30 to 4 ms 0.36 and 0.33 s (W6, 3 rounds each).
+    and a worst wait of 0.23 s; from 20 to 2 ms 0.62 and 0.17 s, in five later rounds 0.50 and 0.32 s; from 30 to 4 ms
+    0.36 and 0.33 s (W6, 3 rounds each).
     """
     began = time.monotonic()
     while True:
