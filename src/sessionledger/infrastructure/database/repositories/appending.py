@@ -83,7 +83,7 @@ def parts(drafts: Sequence[MessageDraft]) -> Iterator[Sequence[MessageDraft]]:
 
 
 def arrays(drafts: Sequence[MessageDraft], *, usage: bool) -> dict[str, str]:
-    """Drafts as the parameters of `append` and `INSERT_ROWS` for many messages: an array for each column."""
+    """Drafts as the parameters of `append` and `_insert_rows` for many messages: an array for each column."""
     times = {at: at.isoformat() for at in {draft.created_at for draft in drafts}}
     given: dict[str, list[str | None]] = {
         "message_id": [draft.message_id for draft in drafts],
@@ -102,7 +102,7 @@ def arrays(drafts: Sequence[MessageDraft], *, usage: bool) -> dict[str, str]:
 
 
 def _array(texts: list[str | None]) -> str:
-    """An array as PostgreSQL reads it (its manual, section 8.15.6): psycopg takes ten times as long to write one."""
+    """An array as PostgreSQL reads it (its manual, section 8.15.6); psycopg writes element after element in Python."""
     if None in texts:
         return f"{{{','.join('NULL' if each is None else _quoted(each) for each in texts)}}}"
     # All at once; no text has a NUL.
@@ -148,18 +148,17 @@ def _insert_rows(dialect: Dialect) -> Any:
     )
 
 
-def _insert(count: int) -> Callable[[Dialect], Any]:
+def _insert(dialect: Dialect, count: int) -> Any:
     """Store so many rows but for those that are stored already; the values are those of `rows.message_row`."""
     given = [
         {name: bindparam(f"{name}_{at}", type_=_TYPES.get(name, String())) for name in _MESSAGE} for at in range(count)
     ]
-    key = list(MESSAGES.primary_key)
-    return lambda dialect: dialect.insert(MESSAGES).values(given).on_conflict_do_nothing(index_elements=key)
+    return dialect.insert(MESSAGES).values(given).on_conflict_do_nothing(index_elements=list(MESSAGES.primary_key))
 
 
 _ARRAYS = Statement(_insert_rows)
-_ROW = Statement(_insert(1))
-_ROWS = Statement(_insert(MOST_ROWS))
+_ROW = Statement(lambda dialect: _insert(dialect, 1))
+_ROWS = Statement(lambda dialect: _insert(dialect, MOST_ROWS))
 
 
 def insert(held: HeldConnection, session_id: str, drafts: Sequence[MessageDraft], first: int) -> int:
